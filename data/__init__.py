@@ -1,0 +1,1 @@
+"""Photos, tags and masks: readers, label files, transforms and loaders."""

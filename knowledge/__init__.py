@@ -1,0 +1,1 @@
+"""What is known about classes before any photo: tables, text vectors, relations, the graph."""

@@ -1,0 +1,1 @@
+"""The machinery: stages, keys, the store of artifacts, the runner and its command line."""

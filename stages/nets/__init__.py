@@ -1,0 +1,1 @@
+"""Networks: backbones, the classifier, the segmenter and its context heads."""

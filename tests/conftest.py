@@ -1,0 +1,20 @@
+"""Fixtures of the whole suite: the folder of real photos, where it is at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+# Two test processes share two cores: more threads in each would only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder `../shared/data` beside the checkout: real photos, lists, vectors and weights."""
+    if not SHARED.is_dir():
+        pytest.skip(f"real data is not at hand: no folder {SHARED.name} beside the checkout")
+    return SHARED
