@@ -1,0 +1,153 @@
+"""One int64 confusion matrix over a whole split, and every score that is read off it.
+
+Averaging per photo is impossible by construction: photos add up to one matrix, and all scores are
+functions of that matrix.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float64, Int64, UInt8
+
+IGNORE = 255
+
+
+class Confusion:
+    """Counts of (true class, predicted class) over pixels; class 0 is the background.
+
+    `matrix[t, p]` is the number of pixels of true class t that were predicted as p, int64: VOC
+    train_aug alone has 1.98e9 pixels, which overflows 32 bits.
+    """
+
+    def __init__(self, classes: int) -> None:
+        """An empty matrix of `classes` classes, background included (1 to 255)."""
+        if not 1 <= classes <= IGNORE:
+            raise ValueError(f"a label image holds 1 to {IGNORE} classes, not {classes}")
+        self.classes = classes
+        self.matrix: Int64[np.ndarray, "c c"] = np.zeros((classes, classes), np.int64)
+
+    @classmethod
+    def of(cls, matrix: Int64[np.ndarray, "c c"]) -> "Confusion":
+        """The confusion of counts that are already there, as read back from `scores.json`."""
+        confusion = cls(matrix.shape[0])
+        confusion.matrix += matrix
+        return confusion
+
+    def add(self, label: UInt8[np.ndarray, "*shape"], prediction: UInt8[np.ndarray, "*shape"]) -> None:
+        """Count one photo. True pixels of 255 are ignored; a prediction must name a class everywhere.
+
+        Raises ValueError where a prediction holds 255 or another value that is no class, and where
+        a true label is neither a class nor 255.
+        """
+        if label.shape != prediction.shape:
+            raise ValueError(f"label {label.shape} and prediction {prediction.shape} differ in size")
+        if label.size == 0:
+            return
+        worst = int(prediction.max())
+        if worst >= self.classes:
+            raise ValueError(
+                f"a prediction holds {worst}, but classes are 0 to {self.classes - 1}: "
+                "a prediction must name a class at every pixel (255 is no class)"
+            )
+        # 256 * 255 < 2^16, so one uint16 key a pixel holds both values: one pass, no boolean index.
+        key = label.astype(np.uint16) * np.uint16(self.classes) + prediction
+        counts = np.bincount(key.ravel(), minlength=256 * self.classes).reshape(256, self.classes)
+        if counts[self.classes : IGNORE].any():
+            wrong = self.classes + int(counts[self.classes : IGNORE].sum(axis=1).nonzero()[0][0])
+            raise ValueError(
+                f"a mask holds {wrong}, but classes are 0 to {self.classes - 1} (and {IGNORE} to ignore). "
+                "COCO masks with category ids 1-90 must be mapped to 1-80 first"
+            )
+        self.matrix += counts[: self.classes]
+
+    def merge(self, other: "Confusion") -> None:
+        """Add the counts of another shard of the same split."""
+        if other.classes != self.classes:
+            raise ValueError(f"{other.classes} classes cannot be added to {self.classes}")
+        self.matrix += other.matrix
+
+    def trivial(self) -> "Confusion":
+        """What a labelling that calls every pixel background would have scored on the same pixels."""
+        empty = Confusion(self.classes)
+        empty.matrix[:, 0] = self.matrix.sum(axis=1)
+        return empty
+
+    @property
+    def pixels(self) -> int:
+        """Scored pixels (not ignored)."""
+        return int(self.matrix.sum())
+
+    def union(self) -> Int64[np.ndarray, " c"]:
+        """Pixels of each class in the mask, the prediction or both."""
+        hits = np.diag(self.matrix)
+        return self.matrix.sum(axis=0) + self.matrix.sum(axis=1) - hits
+
+    def iou(self) -> Float64[np.ndarray, " c"]:
+        """Intersection over union of each class; NaN for a class that neither side ever shows."""
+        return _ratio(np.diag(self.matrix), self.union())
+
+    def precision(self) -> Float64[np.ndarray, " c"]:
+        """Right pixels over predicted pixels; NaN for a class that was never predicted."""
+        return _ratio(np.diag(self.matrix), self.matrix.sum(axis=0))
+
+    def recall(self) -> Float64[np.ndarray, " c"]:
+        """Right pixels over true pixels; NaN for a class that no mask shows."""
+        return _ratio(np.diag(self.matrix), self.matrix.sum(axis=1))
+
+    def miou(self) -> float:
+        """Mean IoU over the classes whose union is not empty: the primary definition."""
+        return _mean(self.iou()[self.union() > 0])
+
+    def miou_present(self) -> float:
+        """Mean IoU over the classes that the masks show; what is hallucinated elsewhere costs nothing."""
+        return _mean(self.iou()[self.matrix.sum(axis=1) > 0])
+
+    def miou_eps(self) -> float:
+        """Mean over all classes of intersection / (union + eps): an absent class counts as 0."""
+        return _mean(np.nan_to_num(self.iou(), nan=0.0)) if self.pixels else float("nan")
+
+    def pixel_accuracy(self) -> float:
+        """Right pixels over scored pixels."""
+        return _mean(_ratio(np.trace(self.matrix)[None], self.matrix.sum()[None]))
+
+    def scores(self, names: Sequence[str]) -> dict[str, object]:
+        """All scores as plain JSON values (None where undefined), `names` = background + classes."""
+        if len(names) != self.classes:
+            raise ValueError(f"{len(names)} names for {self.classes} classes (the background is one)")
+        columns = {
+            "iou": self.iou(),
+            "precision": self.precision(),
+            "recall": self.recall(),
+        }
+        hits = np.diag(self.matrix)
+        counts = {
+            "pixels": self.matrix.sum(axis=1),
+            "false_positives": self.matrix.sum(axis=0) - hits,
+            "false_negatives": self.matrix.sum(axis=1) - hits,
+        }
+        classes = {
+            name: {key: _plain(value[c]) for key, value in columns.items()}
+            | {key: int(value[c]) for key, value in counts.items()}
+            for c, name in enumerate(names)
+        }
+        return {
+            "miou": _plain(self.miou()),
+            "miou_present": _plain(self.miou_present()),
+            "miou_eps": _plain(self.miou_eps()),
+            "pixel_accuracy": _plain(self.pixel_accuracy()),
+            "pixels": self.pixels,
+            "classes": classes,
+        }
+
+
+def _ratio(part: Int64[np.ndarray, " c"], whole: Int64[np.ndarray, " c"]) -> Float64[np.ndarray, " c"]:
+    undefined = np.full(whole.shape, np.nan)
+    return np.divide(part, whole, out=undefined, where=whole > 0)
+
+
+def _mean(values: Float64[np.ndarray, " c"]) -> float:
+    return float(values.mean()) if values.size else float("nan")
+
+
+def _plain(value: float | np.floating) -> float | None:
+    return None if np.isnan(value) else float(value)

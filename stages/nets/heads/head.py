@@ -1,0 +1,31 @@
+"""What every context head of the segmentation network is."""
+
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+
+class Head(nn.Module):
+    """Backbone maps in, logits out.
+
+    A head is built by its module's `build(channels, strides, classes, config, graph)`:
+    `channels` and `strides` describe the backbone maps from fine to coarse, `classes` counts the
+    background, `config` is a `stages.nets.settings.HeadConfig`, and `graph` a ClassGraph (None is
+    fine for heads that use none). It needs no label but the semantic map and takes any input size.
+    """
+
+    stride: int
+    """Pixels of the photo per cell of the logits."""
+
+    def forward(
+        self, features: list[Tensor]
+    ) -> tuple[Float[Tensor, "b c h w"], dict[str, Tensor]]:
+        """Logits at `stride` (classes on axis 1, background first) and what `loss` needs of them.
+
+        `features[i]` is `b channels[i] H/strides[i] W/strides[i]`, fine to coarse.
+        """
+        raise NotImplementedError
+
+    def loss(self, aux: dict[str, Tensor], labels: Int64[Tensor, "b h w"]) -> Float[Tensor, ""]:
+        """The head's own losses, weighted, on labels with 255 = ignore; 0 unless a head has some."""
+        del aux
+        return labels.new_zeros((), dtype=next(self.parameters()).dtype)
