@@ -1,0 +1,95 @@
+"""Class activation maps on disk: the photo's own classes, a quarter of its size, one byte a value.
+
+A map keeps its own maximum as float32, so that neither the scale between classes nor that between
+photos is lost; what normalisation a stage wants, it does itself and by name.
+"""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32, Int
+
+from data.files import replacing
+
+SCALE = 4  # photo pixels per map pixel
+EPSILON = 1e-5  # of the usual normalisation by the maximum (IRN, step/make_cam.py)
+
+
+def map_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the maps of a photo of (height, width) `size`: a quarter, rounded up."""
+    height, width = size
+    return -(-height // SCALE), -(-width // SCALE)
+
+
+@dataclass(frozen=True)
+class Cam:
+    """The activation maps of one photo.
+
+    `classes`: 0-based class indices of the photo's tags, ascending. `maps`: one map a class, at
+    least 0, not normalised; it covers the whole photo (`align_corners=False`). `size`: (height,
+    width) of the photo in pixels.
+    """
+
+    classes: Int[np.ndarray, " k"]
+    maps: Float32[np.ndarray, "k h4 w4"]
+    size: tuple[int, int]
+
+    def normalised(self) -> Float32[np.ndarray, "k h4 w4"]:
+        """Each map divided by its own maximum + 1e-5: values in [0, 1)."""
+        top = self.maps.max(axis=(1, 2), keepdims=True, initial=0.0)
+        return (self.maps / (top + np.float32(EPSILON))).astype(np.float32)
+
+    def upsampled(self, maps: Float32[np.ndarray, "k h4 w4"]) -> Float32[np.ndarray, "k H W"]:
+        """`maps` at the photo's size, bilinear, `align_corners=False` (as `F.interpolate`)."""
+        rows, columns = self.size
+        low, high, part = _taps(maps.shape[1], rows)
+        tall = maps[:, low] * (1 - part)[:, None] + maps[:, high] * part[:, None]
+        low, high, part = _taps(maps.shape[2], columns)
+        return tall[:, :, low] * (1 - part) + tall[:, :, high] * part
+
+
+def _taps(
+    source: int, target: int
+) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"], Float32[np.ndarray, " n"]]:
+    """For each target pixel the two source pixels around its centre and the upper one's share."""
+    centre = (np.arange(target) + 0.5) * (source / target) - 0.5
+    centre = np.clip(centre, 0, source - 1)
+    low = np.floor(centre).astype(np.int64)
+    return low, np.minimum(low + 1, source - 1), (centre - low).astype(np.float32)
+
+
+def write_cam(path: Path, cam: Cam) -> None:
+    """Write `cam` as npz, atomically: one byte a value, of 255 steps up to the map's own maximum.
+
+    Raises `ValueError` for values that are negative or not finite and for classes out of order.
+    """
+    if not np.isfinite(cam.maps).all() or (cam.maps < 0).any():
+        raise ValueError(f"the maps for {path} hold negative or non-finite values")
+    if len(cam.classes) != len(cam.maps) or (np.diff(cam.classes) <= 0).any():
+        raise ValueError(f"the classes for {path} are not one a map in ascending order")
+    top = cam.maps.max(axis=(1, 2), initial=0.0).astype(np.float32)
+    safe = np.where(top > 0, top, np.float32(1)).astype(np.float64)[:, None, None]
+    steps = np.rint(cam.maps / safe * 255).astype(np.uint8)
+    with replacing(path) as temporary:
+        np.savez_compressed(
+            temporary,
+            classes=cam.classes.astype(np.int32),
+            maps=steps,
+            maxima=top,
+            size=np.asarray(cam.size, dtype=np.int32),
+        )
+
+
+def read_cam(path: Path) -> Cam:
+    """Read what `write_cam` wrote; `FileNotFoundError`, or `ValueError` naming a damaged file."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            maps = file["maps"].astype(np.float32) * (file["maxima"][:, None, None] / 255)
+            height, width = (int(n) for n in file["size"])
+            return Cam(file["classes"].astype(np.int64), maps.astype(np.float32), (height, width))
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no activation map file ({error}): make it again") from error

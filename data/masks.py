@@ -1,0 +1,230 @@
+"""Masks drawn by people: read for scoring only, and only through this door.
+
+A masks artifact holds `masks.jsonl` (one usable mask a line, sorted by id), `classes.json` and
+`problems.jsonl`. Masks come as palette or grey PNGs with one number a pixel, or painted in the
+colours of the class table.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image
+
+from data.files import inside, read_lines, write_lines
+from data.labels import IGNORE, check_label
+from data.manifest import CLASSES, Photo
+from data.records import Split
+from knowledge.classes import ClassTable
+
+MASKS = "masks.jsonl"
+
+
+class BadMask(ValueError):
+    """A mask that cannot be used. `code` is the short name of the reason in problems.jsonl."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One usable mask."""
+
+    id: str
+    path: str
+    """Posix path below the folder of masks."""
+    split: Split
+    size: tuple[int, int]
+    """(height, width) in pixels."""
+    sha256: str
+    labels: tuple[int, ...]
+    """The labels of classes in it, ascending: 1..C, without background and ignore."""
+
+
+@dataclass(frozen=True)
+class MaskIndex:
+    """The usable masks of a data set."""
+
+    folder: Path
+    classes: ClassTable
+    masks: tuple[Mask, ...]
+    by_category: bool
+    """Whether the files hold the data set's own category ids instead of labels 1..C."""
+
+    @classmethod
+    def load(cls, artifact: Path, root: Path) -> "MaskIndex":
+        """Read the masks artifact; `root` is the folder of the mask files on this machine."""
+        classes = ClassTable.parse((artifact / CLASSES).read_text(encoding="utf-8"))
+        lines = list(read_lines(artifact / MASKS))
+        by_category = bool(lines) and any(line.pop("by_category") for line in lines)
+        masks = tuple(
+            Mask(
+                **{**line, "size": tuple(line["size"]), "labels": tuple(line["labels"])},
+            )
+            for line in lines
+        )
+        return cls(root, classes, masks, by_category)
+
+    @classmethod
+    def of(cls, inputs: Mapping[str, Path], places: Mapping[str, Path]) -> "MaskIndex":
+        """The masks among a stage's inputs, with the folder that they have on this machine."""
+        return cls.load(inputs["masks"], mask_folder(inputs, places))
+
+    @cached_property
+    def _by_id(self) -> dict[str, Mask]:
+        return {mask.id: mask for mask in self.masks}
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Ids of the photos that have a usable mask, sorted."""
+        return tuple(mask.id for mask in self.masks)
+
+    def split(self, name: Split) -> tuple[Mask, ...]:
+        """The masks of one split, sorted by id."""
+        return tuple(mask for mask in self.masks if mask.split == name)
+
+    def path(self, identity: str) -> Path | None:
+        """Where the mask of the photo `identity` is; None where it has no usable one."""
+        mask = self._by_id.get(identity)
+        return None if mask is None else inside(self.folder, mask.path)
+
+    def read(self, photo: Photo) -> UInt8[np.ndarray, "h w"]:
+        """The mask of `photo`: 0 background, 1..C classes, 255 ignore; the size of the photo.
+
+        Raises `KeyError` where it has none and `BadMask` where the file is not as indexed.
+        """
+        mask = self._by_id[photo.id]
+        label, _ = read_mask(
+            inside(self.folder, mask.path), self.classes, by_category=self.by_category
+        )
+        check_size(mask.path, label, photo.size)
+        return label
+
+
+def mask_folder(inputs: Mapping[str, Path], places: Mapping[str, Path]) -> Path:
+    """The folder of masks: as set, else `SegmentationClass` beside the photos, else the demo's."""
+    if "masks.root" in places:
+        return places["masks.root"]
+    if "dataset.root" in places:
+        return places["dataset.root"] / "SegmentationClass"
+    return inputs["index"] / "masks"
+
+
+def write_masks(artifact: Path, masks: Iterable[Mask], *, by_category: bool) -> int:
+    """Write masks.jsonl; `masks` come sorted by id. Returns how many there were."""
+    lines = ({**asdict(mask), "by_category": by_category} for mask in masks)
+    return write_lines(artifact / MASKS, lines)
+
+
+def check_size(name: str, label: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> None:
+    """Raise `BadMask` where the mask's (height, width) is not the upright photo's `size`."""
+    if label.shape != size:
+        raise BadMask(
+            "size",
+            f"{name} is {label.shape[1]} x {label.shape[0]} pixels and its photo "
+            f"{size[1]} x {size[0]} (upright): resize the mask by nearest neighbour or drop it",
+        )
+
+
+def read_mask(
+    path: Path, classes: ClassTable, *, by_category: bool = False
+) -> tuple[UInt8[np.ndarray, "h w"], tuple[str, ...]]:
+    """Decode a mask file to labels 0, 1..C and 255, and name what was converted on the way.
+
+    Palette files give their indices, coloured files are looked up in the palette of `classes`
+    ("coloured"), `by_category` maps the data set's own ids to labels. Raises `BadMask` with the
+    way out for damaged files, unknown colours and ids above the class count.
+    """
+    try:
+        with Image.open(path, formats=("PNG", "BMP", "TIFF")) as image:
+            image.load()
+    except FileNotFoundError:
+        raise
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadMask(
+            "damaged", f"{path.name} cannot be decoded ({error}): make it again"
+        ) from error
+    notes: tuple[str, ...] = ()
+    if image.mode in ("RGB", "RGBA"):
+        return _from_colours(path, image, classes), ("coloured",)
+    if image.mode == "P" and _other_order(image, classes):
+        notes = ("palette-order",)
+    ids = _ids(path, image)
+    label = (
+        _from_categories(path, ids, classes) if by_category else _from_labels(path, ids, classes)
+    )
+    return label, notes
+
+
+def _ids(path: Path, image: Image.Image) -> Int[np.ndarray, "h w"]:
+    if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
+        raise BadMask(
+            "mode", f"{path.name} has pixel format {image.mode}: export one number a pixel"
+        )
+    return np.asarray(image).astype(np.int64)
+
+
+def _from_labels(
+    path: Path, ids: Int[np.ndarray, "h w"], classes: ClassTable
+) -> UInt8[np.ndarray, "h w"]:
+    if ids.min() < 0 or ids.max() > IGNORE:
+        raise BadMask("ids", f"{path.name} holds the id {ids.max()}: labels are 0..{len(classes)}")
+    label = ids.astype(np.uint8)
+    try:
+        check_label(label, len(classes), path.name)
+    except ValueError as error:
+        raise BadMask("ids", str(error)) from error
+    return label
+
+
+def _from_categories(
+    path: Path, ids: Int[np.ndarray, "h w"], classes: ClassTable
+) -> UInt8[np.ndarray, "h w"]:
+    table = np.full(IGNORE + 1, -1, dtype=np.int64)
+    table[[0, IGNORE]] = 0, IGNORE
+    for entry in classes.classes:
+        table[entry.label if entry.category is None else entry.category] = entry.label
+    label = table[np.clip(ids, 0, IGNORE)]
+    unknown = ids[(label < 0) | (ids < 0) | (ids > IGNORE)]
+    if unknown.size:
+        raise BadMask(
+            "ids", f"{path.name} holds the id {unknown.max()}, which no class of the table has"
+        )
+    return label.astype(np.uint8)
+
+
+def _from_colours(path: Path, image: Image.Image, classes: ClassTable) -> UInt8[np.ndarray, "h w"]:
+    rgb = np.asarray(image.convert("RGB")).astype(np.int64)
+    packed = (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
+    palette = _packed(classes.palette())
+    known = {int(palette[label]): label for label in (*range(len(classes) + 1), IGNORE)}
+    colours, where = np.unique(packed, return_inverse=True)
+    unknown = [int(colour) for colour in colours if int(colour) not in known]
+    if unknown:
+        raise BadMask(
+            "colours",
+            f"{path.name} has the colour #{unknown[0]:06x}, which no class has "
+            f"({len(unknown)} such): save it as palette PNG with one number a pixel",
+        )
+    values = np.array([known[int(colour)] for colour in colours], dtype=np.uint8)
+    return values[where.reshape(packed.shape)]
+
+
+def _other_order(image: Image.Image, classes: ClassTable) -> bool:
+    """Whether a palette file shows class colours, but under other numbers than the table's."""
+    own = image.getpalette("RGB") or []
+    expected = _packed(classes.palette())[: len(classes) + 1].tolist()
+    used = [index for _, index in image.getcolors(256) or [] if 0 < index < IGNORE]
+    colours = _packed(own).tolist()
+    moved = [index for index in used if index < len(colours) and colours[index] in expected[1:]]
+    return any(index >= len(expected) or colours[index] != expected[index] for index in moved)
+
+
+def _packed(palette: list[int]) -> Int[np.ndarray, " n"]:
+    values = np.asarray(palette, dtype=np.int64).reshape(-1, 3)
+    return (values[:, 0] << 16) | (values[:, 1] << 8) | values[:, 2]
