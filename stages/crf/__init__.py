@@ -1,0 +1,1 @@
+"""The fully connected CRF of Krähenbühl and Koltun (NeurIPS 2011), on the permutohedral lattice."""
