@@ -4,7 +4,7 @@
 
 Reads the artifacts of every other stage that the run has; writes report.html (one self-contained
 file: no request leaves it, pictures are embedded, names are escaped) and report.json (every number
-of the page). A run without evaluation, without masks or without an upper bound gets a page that says so.
+of the page). A run without evaluation, masks or upper bound gets a page that says so.
 """
 
 from collections.abc import Mapping

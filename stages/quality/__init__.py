@@ -1,0 +1,1 @@
+"""Quality of pseudo-labels: figures that need masks, and figures that need none."""

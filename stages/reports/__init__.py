@@ -1,0 +1,1 @@
+"""The page about a run: its card, its ledger, its tables, charts and gallery."""
