@@ -56,13 +56,13 @@ class PhotoQuality:
     classes: tuple[int, ...]
     """0-based classes of the CAM."""
     scores: Int64[np.ndarray, " q"]
-    """Pixels by their strongest normalised CAM score; a photo without tags counts nothing."""
+    """Pixels by strongest normalised CAM score; a photo without any activation counts none."""
     agree_object: Int64[np.ndarray, " q"]
     """Of these, pixels that the labelling paints with the CAM's strongest class."""
     agree_background: Int64[np.ndarray, " q"]
     """Of these, pixels that the labelling leaves to the background."""
-    label_pixels: Int64[np.ndarray, "256"]
-    full_pixels: Int64[np.ndarray, "256"]
+    label_pixels: Int64[np.ndarray, " v"]
+    full_pixels: Int64[np.ndarray, " v"]
     painted: tuple[int, ...]
     """Labels of the complete labelling, background included where it shows."""
     confidence: float
@@ -97,7 +97,7 @@ def measure(name: str, views: Views, *, classes: int, bins: int, boundary: float
         id=name,
         pixels=views.label.size,
         classes=tags,
-        scores=strongest.histogram(named > 0),
+        scores=strongest.histogram(named > 0) * bool(maps.any()),
         agree_object=strongest.histogram(agree),
         agree_background=strongest.histogram((views.full == 0) & (named > 0)),
         label_pixels=_counts(views.label),
@@ -189,7 +189,7 @@ def _leak(
     return shares / np.maximum(mass, 1e-12)[:, None]
 
 
-def _counts(label: UInt8[np.ndarray, "h w"]) -> Int64[np.ndarray, "256"]:
+def _counts(label: UInt8[np.ndarray, "h w"]) -> Int64[np.ndarray, " v"]:
     return np.bincount(label.ravel(), minlength=256)
 
 

@@ -11,6 +11,7 @@ from stages.confusion import Confusion
 from stages.quality.photo import CONFIDENCE_BINS, IGNORE, PhotoQuality, Scored
 from stages.quality.sweep import CoverageSweep, ThresholdSweep
 from stages.quality.unmasked import Areas, Leakage, agreement, duplicates, row
+from stages.thresholds import otsu
 
 DEFINITION = (
     "mean IoU over the classes with a non-empty union (background included), from one confusion "
@@ -44,10 +45,10 @@ class Totals:
         self.coverage.add(quality.painted, scored.confidence)
         self.boundary += scored.boundary
 
-    def figures(self, names: Sequence[str], edge: int) -> dict[str, Any]:
+    def figures(self, names: Sequence[str], edge: int | None) -> dict[str, Any]:
         """Every score that needs masks; `names` with the background, `edge` of the threshold."""
         curve = self.threshold.curve()
-        best, bins = int(np.nanargmax(curve)), self.threshold.bins
+        best, bins = int(np.argmax(np.nan_to_num(curve))), self.threshold.bins
         coverage, covered = self.coverage.curve()
         inner, union = self.boundary
         iou = np.divide(inner, union, out=np.full(len(names), np.nan), where=union > 0)
@@ -57,7 +58,7 @@ class Totals:
             "miou_covered": plain(self.covered.miou()),
             "miou_ignored_as_background": plain(self.filled.miou()),
             "coverage_scored": self.covered.pixels / max(self.full.pixels, 1),
-            "miou_cam": plain(curve[edge]),
+            "miou_cam": None if edge is None else plain(curve[edge]),
             "miou_cam_best": plain(curve[best]),
             "threshold_best": best / bins,
             "chosen_with_masks": True,
@@ -89,7 +90,7 @@ class Summary:
         self.totals = Totals(len(names), bins)
         self.leakage, self.areas = Leakage(names), Areas(names)
         self.scores: Int64[np.ndarray, " q"] = np.zeros(bins, np.int64)
-        self.labels: Int64[np.ndarray, "256"] = np.zeros(256, np.int64)
+        self.labels: Int64[np.ndarray, " v"] = np.zeros(256, np.int64)
         self.confidence = 0.0
         self._rows: list[dict[str, Any]] = []
         self._agreement: list[Int32[np.ndarray, " e"] | None] = []
@@ -114,10 +115,11 @@ class Summary:
         self._agreement.append(agreement(quality) if quality.classes else None)
 
     def threshold(self) -> float | None:
-        """The mask-free background score: one Otsu threshold over all photos' CAM scores."""
-        from stages.thresholds import otsu
+        """The mask-free background score: one Otsu threshold over all photos' CAM scores.
 
-        return otsu(self.scores) if self.scores.any() else None
+        None where all scores are alike, so that no threshold parts anything.
+        """
+        return otsu(self.scores) if np.count_nonzero(self.scores) > 1 else None
 
     def rows(self) -> list[dict[str, Any]]:
         """One row a photo, in the order in which they were added."""
@@ -139,7 +141,7 @@ class Summary:
         names = ("background", *self.manifest.classes.names)
         masked = dict.fromkeys(SCORES)
         if self.totals.photos:
-            edge = 0 if threshold is None else self.totals.threshold.edge(threshold)
+            edge = None if threshold is None else self.totals.threshold.edge(threshold)
             masked = self.totals.figures(names, edge)
         pixels = int(self.labels.sum())
         ignored = int(self.labels[IGNORE])
