@@ -5,11 +5,12 @@ its own maximum (`Cam.normalised`), so that scores lie in [0, 1).
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float32, Int64
 
-from data.cams import Cam
+from data.cams import Cam, read_cam
 
 BINS = 256
 
@@ -22,17 +23,23 @@ def strongest(cam: Cam) -> Float32[np.ndarray, "h4 w4"]:
     return cam.normalised().max(axis=0, initial=0.0)
 
 
-def score_histogram(cams: Iterable[Cam], bins: int = BINS) -> Int64[np.ndarray, " q"]:
-    """Pixels by score, over all photos; bin i holds scores from i / bins.
+def score_histogram(cam: Cam, bins: int = BINS) -> Int64[np.ndarray, " q"]:
+    """Pixels by score; bin i holds scores from i / bins.
 
-    Photos without any activation are left out: they show no object to tell from background.
+    A photo without any activation counts nothing: it shows no object to tell from background.
     """
-    counts = np.zeros(bins, np.int64)
-    for cam in cams:
-        scores = strongest(cam)
-        if scores.any():
-            counts += np.histogram(scores, bins=bins, range=(0, 1))[0]
-    return counts
+    scores = strongest(cam)
+    if not scores.any():
+        return np.zeros(bins, np.int64)
+    return np.histogram(scores, bins=bins, range=(0, 1))[0].astype(np.int64)
+
+
+def read_histogram(cams: Iterable[Path]) -> Int64[np.ndarray, " q"]:
+    """The sum of the score histograms of CAM files, one in memory at a time."""
+    total = np.zeros(BINS, np.int64)
+    for path in cams:
+        total += score_histogram(read_cam(path))
+    return total
 
 
 def otsu(counts: Int64[np.ndarray, " q"]) -> float:

@@ -57,7 +57,7 @@ def gaussian_kernel(height: int, width: int, sxy: float) -> Kernel:
 def bilateral_kernel(image: UInt8[np.ndarray, "h w 3"], sxy: float, srgb: float) -> Kernel:
     """The appearance kernel of a photo; sxy in pixels, srgb in grey levels."""
     colours = image.reshape(-1, 3).T.astype(np.float32) / np.float32(srgb)
-    return Kernel.of(np.concatenate([positions(*image.shape[:2], sxy), colours]))
+    return Kernel.of(np.concatenate([positions(image.shape[0], image.shape[1], sxy), colours]))
 
 
 def positions(height: int, width: int, sxy: float) -> Float32[np.ndarray, "2 n"]:

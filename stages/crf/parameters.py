@@ -9,9 +9,7 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, Field
 
 Normalization = Literal["symmetric", "before", "after", "none"]
-SetName = Literal[
-    "deeplab", "irn_label", "psa_seam", "toco_pseudo", "toco_seg", "mctformer_seg"
-]
+SetName = Literal["deeplab", "irn_label", "psa_seam", "toco_pseudo", "toco_seg", "mctformer_seg"]
 
 
 class Numbers(NamedTuple):

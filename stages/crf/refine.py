@@ -73,7 +73,7 @@ def reference(
     """NumPy and SciPy, one core; results of pydensecrf."""
     if numbers.iterations == 0:
         return mean_field(unary, (), iterations=0, normalization=normalization)
-    smoothness = gaussian_kernel(*image.shape[:2], numbers.gaussian_sxy)
+    smoothness = gaussian_kernel(image.shape[0], image.shape[1], numbers.gaussian_sxy)
     appearance = bilateral_kernel(image, numbers.bilateral_sxy, numbers.bilateral_srgb)
     return mean_field(
         unary,

@@ -1,0 +1,140 @@
+"""Which pixel is what? Background score, dense CRF over a photo's own classes, ignore band.
+
+    python run_pipeline.py --from labels --labels.crf.set psa_seam --labels.crf.iterations 5
+
+Reads the artifacts of `index` (photos and tags) and `cams`; never a mask. Writes, a photo each,
+
+- <id>.png: labels to train on, palette PNG, 0 background, 1..C classes, 255 ignored;
+- full/<id>.png: the complete labelling, nothing ignored, on which quality is measured;
+- confidence/<id>.png: grey PNG, 255 times the CRF's probability of the label in full/;
+
+and thresholds.json: the background scores in force, how they were chosen, and the score histogram.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from pipeline.context import Context
+from pipeline.parallel import map_unordered
+from stages.crf.parameters import CrfParameters
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jaxtyping import Int64
+
+    from stages.pseudo_label import Recipe
+
+INPUTS = ("index", "cams")
+VERSION = 1
+
+CHUNK = 256
+"""CAM files that one worker reads for the score histogram at a time."""
+CHOSEN = {
+    "otsu": "Otsu over the score maps of all train photos, without masks",
+    "fixed": "set by hand (--labels.threshold)",
+}
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """Settings of the pseudo-labels. A score is a class map divided by its own maximum: 0 to 1."""
+
+    background: Literal["otsu", "fixed"] = Field(
+        "otsu", description="background score: one Otsu threshold over all photos, or `threshold`"
+    )
+    threshold: float = Field(
+        0.25, gt=0, lt=1, description="background score of --labels.background fixed, 0 to 1"
+    )
+    foreground_factor: float = Field(
+        1.67, ge=1, description="times the background score: what beats it is surely an object"
+    )
+    background_factor: float = Field(
+        0.48, gt=0, le=1, description="times the background score: below is surely background"
+    )
+    unary: Literal["scores", "hard"] = Field(
+        "scores", description="CRF input: scores to the `power`, or the winner at `certainty`"
+    )
+    power: float = Field(2.0, gt=0, description="exponent of the scores; energies grow with it")
+    certainty: float = Field(
+        0.7, gt=0.5, lt=1, description="probability of the winner for --labels.unary hard"
+    )
+    scale: float | None = Field(
+        None, gt=0, description="factor of the CRF's widths; None: longest side / 500 pixels"
+    )
+    crf: CrfParameters = Field(CrfParameters(), description="set and numbers of the dense CRF")
+
+
+def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:
+    """Label all train photos; those whose label is already in `out` are left as they are.
+
+    Raises:
+        FileNotFoundError: a photo or CAM is missing.
+        ValueError: a photo or CAM cannot be used, or the score maps know no threshold.
+    """
+    from data.files import replacing
+    from data.manifest import Manifest
+    from stages.pseudo_label import Job, write_pseudo_label
+
+    manifest = Manifest.of(inputs, context.places)
+    photos, cams = manifest.split("train"), inputs["cams"]
+    counts = _histogram([cams / f"{photo.id}.npz" for photo in photos], context.workers)
+    recipe = _recipe(config, counts)
+    if context.rank == 0:
+        with replacing(out / "thresholds.json") as path:
+            path.write_text(json.dumps(_card(config, recipe, counts), indent=1) + "\n")
+    # Photos of one size in a row share the smoothness kernel.
+    mine = sorted(context.mine(photos), key=lambda photo: (photo.size, photo.id))
+    todo = [photo for photo in mine if not (out / f"{photo.id}.png").exists()]
+    jobs = (Job(photo.id, manifest.path(photo), cams / f"{photo.id}.npz", out) for photo in todo)
+    label = partial(write_pseudo_label, recipe=recipe, classes=manifest.classes)
+    labelled = map_unordered(label, jobs, workers=context.workers, name=attrgetter("id"))
+    for _ in context.track(labelled, total=len(mine), done=len(mine) - len(todo)):
+        pass
+
+
+def _histogram(cams: Sequence[Path], workers: int) -> "Int64[np.ndarray, ' q']":
+    """Pixels by score over all photos of the split, whatever share of them this rank labels."""
+    from stages.thresholds import read_histogram
+
+    chunks = [cams[start : start + CHUNK] for start in range(0, len(cams), CHUNK)]
+    workers = min(workers, len(chunks))
+    return sum(map_unordered(read_histogram, chunks, workers=workers), start=read_histogram(()))
+
+
+def _recipe(config: Config, counts: "Int64[np.ndarray, ' q']") -> "Recipe":
+    from stages.pseudo_label import Recipe, Thresholds
+    from stages.thresholds import otsu
+
+    full = otsu(counts) if config.background == "otsu" else config.threshold
+    thresholds = Thresholds(full, full * config.foreground_factor, full * config.background_factor)
+    return Recipe(
+        thresholds, config.unary, config.power, config.certainty, config.crf, config.scale
+    )
+
+
+def _card(config: Config, recipe: "Recipe", counts: "Int64[np.ndarray, ' q']") -> dict[str, Any]:
+    """What thresholds.json holds: scores mean nothing without their normalisation."""
+    from stages.thresholds import shares
+
+    return {
+        "threshold": recipe.thresholds.full,
+        "threshold_foreground": recipe.thresholds.foreground,
+        "threshold_background": recipe.thresholds.background,
+        "normalisation": "each class map divided by its own maximum + 1e-5",
+        "chosen": CHOSEN[config.background],
+        "masks_used": 0,
+        "histogram": shares(counts),
+        "unary": {"kind": recipe.unary, "power": recipe.power, "certainty": recipe.certainty},
+        "crf": {
+            "set": config.crf.set,
+            **config.crf.numbers()._asdict(),
+            "normalization": config.crf.normalization,
+            "scale": config.scale or "longest side / 500",
+            "library": "own NumPy and SciPy permutohedral lattice",
+        },
+    }

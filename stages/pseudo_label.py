@@ -1,0 +1,129 @@
+"""The pseudo-label of one photo: scores against a background score, dense CRF, ignore band."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from data.cams import Cam, read_cam
+from data.labels import IGNORE, write_grey, write_label
+from data.photos import read_photo
+from knowledge.classes import ClassTable
+from stages.crf.parameters import CrfParameters
+from stages.crf.refine import refine
+
+Unary = Literal["scores", "hard"]
+
+
+class Thresholds(NamedTuple):
+    """Background scores of the complete labelling and of the two that bound its ignore band.
+
+    They belong to scores in [0, 1), each class map divided by its own maximum.
+    """
+
+    full: float
+    foreground: float
+    """Above `full`: what beats it is surely an object."""
+    background: float
+    """Below `full`: what loses to it is surely background."""
+
+
+class Recipe(NamedTuple):
+    """How scores become labels."""
+
+    thresholds: Thresholds
+    unary: Unary
+    power: float
+    certainty: float
+    crf: CrfParameters
+    scale: float | None
+    """Factor of the kernels' widths in pixels; None: longest side of the photo / 500."""
+
+
+@dataclass(frozen=True)
+class PseudoLabel:
+    """Labels of one photo: 0 background, class index + 1."""
+
+    label: UInt8[np.ndarray, "h w"]
+    """Sure labels; 255 where the two bounds disagree."""
+    full: UInt8[np.ndarray, "h w"]
+    """The complete labelling, without an ignored pixel."""
+    confidence: UInt8[np.ndarray, "h w"]
+    """255 times the CRF's probability of the label in `full`."""
+
+
+class Job(NamedTuple):
+    """The files of one photo: decoded from, scored by, written below `out`."""
+
+    id: str
+    photo: Path
+    cam: Path
+    out: Path
+
+
+def write_pseudo_label(job: Job, *, recipe: Recipe, classes: ClassTable) -> None:
+    """Make one photo's label, full label and confidence; the label, written last, says it is done.
+
+    Raises ValueError naming the file where photo and CAM do not fit or one cannot be read.
+    """
+    image, cam = read_photo(job.photo), read_cam(job.cam)
+    if image.shape[:2] != cam.size:
+        raise ValueError(
+            f"{job.cam} is of a photo of {cam.size} pixels (height, width), {job.photo} has "
+            f"{image.shape[:2]}: the photo changed since, index it again"
+        )
+    made = pseudo_label(image, cam, recipe)
+    write_grey(job.out / "confidence" / f"{job.id}.png", made.confidence)
+    write_label(job.out / "full" / f"{job.id}.png", made.full, classes)
+    write_label(job.out / f"{job.id}.png", made.label, classes)
+
+
+def pseudo_label(image: UInt8[np.ndarray, "h w 3"], cam: Cam, recipe: Recipe) -> PseudoLabel:
+    """Label every pixel of a photo by its own classes or background.
+
+    Three CRFs at three background scores, which share the photo's lattices: one for the complete
+    labelling, two for the band. An object is kept where it wins at the high background score,
+    background where it wins at both others' ends, the rest is ignored (jiwoon-ahn/irn:
+    step/cam_to_ir_label.py).
+    """
+    maps = cam.upsampled(cam.normalised())
+    unaries = [UNARIES[recipe.unary](maps, score, recipe) for score in recipe.thresholds]
+    scale = max(cam.size) / 500 if recipe.scale is None else recipe.scale
+    q = refine(image, np.stack(unaries), recipe.crf, scale=scale)
+    names = np.concatenate([[0], cam.classes + 1]).astype(np.uint8)
+    full, foreground, background = names[q.argmax(axis=1)]
+    unsure = (foreground == 0) & (background != 0)
+    label = np.where(unsure, np.uint8(IGNORE), foreground)
+    confidence = np.rint(q[0].max(axis=0) * 255).astype(np.uint8)
+    return PseudoLabel(label, full, confidence)
+
+
+def score_unary(
+    maps: Float32[np.ndarray, "k h w"], background: float, recipe: Recipe
+) -> Float32[np.ndarray, "k1 h w"]:
+    """The background score and the class scores, to the `power`: energies in proportion to it."""
+    return with_background(maps, background) ** np.float32(recipe.power)
+
+
+def hard_unary(
+    maps: Float32[np.ndarray, "k h w"], background: float, recipe: Recipe
+) -> Float32[np.ndarray, "k1 h w"]:
+    """The winner has probability `certainty`, the others share the rest (IRN's gt_prob)."""
+    scores = with_background(maps, background)
+    others = (1 - recipe.certainty) / max(len(scores) - 1, 1)
+    probabilities = np.full(scores.shape, others, np.float32)
+    np.put_along_axis(probabilities, scores.argmax(axis=0)[None], recipe.certainty, axis=0)
+    return probabilities
+
+
+def with_background(
+    maps: Float32[np.ndarray, "k h w"], background: float
+) -> Float32[np.ndarray, "k1 h w"]:
+    """Class scores with a constant background score in front."""
+    return np.concatenate([np.full_like(maps[:1], background, shape=(1, *maps.shape[1:])), maps])
+
+
+UNARIES: dict[Unary, Callable[..., np.ndarray]] = {"scores": score_unary, "hard": hard_unary}
