@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from knowledge.tables import COCO_ROWS, DEMO_ROWS, VOC_ROWS
 
@@ -131,7 +131,7 @@ class ClassTable:
         return f'{{"name": {name}, "classes": [\n  {rows}\n]}}\n'
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str) -> "ClassTable":
         """Read what `dump` wrote. Raises ValueError where the text is something else."""
         try:
             document = json.loads(text)
@@ -142,7 +142,7 @@ class ClassTable:
             raise ValueError(f"no class table: {error!r}; make the index again") from error
 
     @classmethod
-    def of_names(cls, name: str, names: Sequence[str]) -> Self:
+    def of_names(cls, name: str, names: Sequence[str]) -> "ClassTable":
         """A table of the user's own: any unique, non-empty names, coloured by the VOC palette.
 
         Names are brought to Unicode's composed form (NFC) and stripped of outer white space.

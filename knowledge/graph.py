@@ -3,13 +3,22 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
 
 TENSORS = "graph.safetensors"
 CARD = "graph.json"
+
+
+class Edge(NamedTuple):
+    """`receiver` hears from `sender`: one off-diagonal entry of the adjacency."""
+
+    receiver: str
+    sender: str
+    weight: float
+    """Share of what the receiver hears, 0..1."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +67,18 @@ class ClassGraph:
             f"{self.names[index]!r} there and {names[index]!r} here; make the graph again"
         )
 
+    def strongest(self, count: int) -> list[Edge]:
+        """The `count` heaviest edges between two classes, heaviest first, ties in class order."""
+        off = self.adjacency.astype(np.float64)
+        np.fill_diagonal(off, 0.0)
+        order = np.argsort(-off, axis=None, kind="stable")[:count]
+        pairs = [divmod(int(flat), len(self.names)) for flat in order]
+        return [
+            Edge(self.names[row], self.names[column], float(off[row, column]))
+            for row, column in pairs
+            if off[row, column] > 0
+        ]
+
     def save(self, folder: Path) -> None:
         """Write graph.safetensors and graph.json into `folder`, same bytes for the same graph."""
         from safetensors.numpy import save
@@ -74,7 +95,7 @@ class ClassGraph:
         (folder / CARD).write_text(text, encoding="utf-8")
 
     @classmethod
-    def load(cls, folder: Path) -> Self:
+    def load(cls, folder: Path) -> "ClassGraph":
         """Read what `save` wrote. Raises ValueError where the two files are not of one graph."""
         from safetensors import SafetensorError, safe_open
 
