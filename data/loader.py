@@ -11,31 +11,26 @@ of what ran before, nor of any global random state. An epoch resumed at batch `s
 for bit, and the skipped batches are never decoded.
 """
 
+import multiprocessing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int64, Shaped, UInt8
+from jaxtyping import Float, Int64, Shaped, UInt8
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from data.manifest import Manifest, Photo
-from data.photos import read_photo
-from data.transforms import IGNORE, Sample, TrainTransform
+from data.manifest import Photo
+from data.photoset import PhotoSet
+from data.transforms import Sample, TrainTransform
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
-
-LabelOf = Callable[[Photo], UInt8[np.ndarray, "h w"] | None]
-"""Label of a photo, or None where it has none: then every pixel of it is ignored."""
-WeightOf = Callable[[Photo], Float[np.ndarray, "h w"] | None]
-"""Weight of every pixel in the loss, or None for 1 everywhere."""
 
 AHEAD = 4
 """Batches that are prepared ahead of use."""
@@ -54,57 +49,6 @@ class Batch:
     weights: Float[Tensor, "b h w"] | None
     """Weight of every pixel in the loss; None where the set has no weights."""
     ids: list[str]
-
-
-@dataclass(frozen=True)
-class PhotoSet:
-    """Photos with their tags and, by callbacks, their labels and weights.
-
-    The callbacks cross over to worker processes: with `workers` > 1 they must pickle, as module
-    functions, `functools.partial` of them and methods of plain objects do.
-    """
-
-    photos: tuple[Photo, ...]
-    paths: tuple[Path, ...]
-    tags: Bool[np.ndarray, "n c"]
-    label: LabelOf | None = None
-    weight: WeightOf | None = None
-
-    @classmethod
-    def of(
-        cls,
-        manifest: Manifest,
-        photos: Sequence[Photo],
-        *,
-        label: LabelOf | None = None,
-        weight: WeightOf | None = None,
-    ) -> "PhotoSet":
-        """`photos` of the manifest, in the order given."""
-        paths = tuple(manifest.path(photo) for photo in photos)
-        return cls(tuple(photos), paths, manifest.tag_matrix(photos), label, weight)
-
-    def __len__(self) -> int:
-        return len(self.photos)
-
-    def read(self, index: int) -> Sample:
-        """Photo `index` as it is on disk. Raises ValueError where label and photo differ in size."""
-        photo = self.photos[index]
-        image = torch.from_numpy(read_photo(self.paths[index])).permute(2, 0, 1)
-        size = tuple(image.shape[1:])
-        label = weight = None
-        if self.label is not None:
-            found = self.label(photo)
-            label = torch.full(size, IGNORE, dtype=torch.uint8) if found is None else _tensor(found)
-        if self.weight is not None:
-            given = self.weight(photo)
-            weight = torch.ones(size) if given is None else _tensor(given).float()
-        for name, pixels in (("label", label), ("weight", weight)):
-            if pixels is not None and tuple(pixels.shape) != size:
-                raise ValueError(
-                    f"{name} of {photo.id} is {tuple(pixels.shape)}, its photo {size} (height, "
-                    "width): make the labels again from these photos"
-                )
-        return Sample(image, label, weight)
 
 
 class TrainingLoader:
@@ -130,31 +74,35 @@ class TrainingLoader:
             raise ValueError(f"batch_size is {batch_size}: it must be at least 1")
         self.photos, self.batch_size, self.seed = photos, batch_size, seed
         self.steps_per_epoch = -(-len(photos) // batch_size)
-        self._samples = _Samples(photos, transform, seed)
-        self._plan: list[list[_Place]] = []
+        self._batches = _Batches(photos, transform, seed)
+        self._plan = _Plan()
         self._processes = self._start(workers) if workers > 1 else None
 
-    def _start(self, workers: int) -> "DataLoader[Batch]":
-        # Fresh interpreters, not forks: a fork of a process with threads (OpenMP, CUDA) may hang.
+    def _start(self, workers: int) -> "DataLoader[Batch | _Failure]":
+        # No forks of this process: with threads in it (OpenMP, CUDA) they may hang. A server that
+        # has imported the slow modules once forks instead.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["torch", "torchvision.transforms.v2"])
         return DataLoader(
-            self._samples,
-            batch_sampler=_Plan(self),
+            self._batches,
+            batch_size=None,
+            sampler=self._plan,
             num_workers=workers,
-            collate_fn=_as_is,
             # DataLoader draws a seed for its workers: not from the state that dropout draws from.
             generator=torch.Generator(),
-            multiprocessing_context="forkserver",
+            multiprocessing_context=context,
             persistent_workers=True,
         )
 
     def __call__(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches `start`, `start + 1`, ... of `epoch`; at most one epoch runs at a time."""
-        self._plan = self._batches(epoch)[start:]
+        self._plan.batches = self._planned(epoch)[start:]
         if self._processes is not None:
-            return iter(self._processes)
-        return ahead(self._samples.__getitems__, self._plan, threads=1, depth=AHEAD)
+            return _checked(self._processes)
+        make = self._batches.__getitem__
+        return _checked(ahead(make, self._plan.batches, threads=1, depth=AHEAD))
 
-    def _batches(self, epoch: int) -> "list[list[_Place]]":
+    def _planned(self, epoch: int) -> "list[list[_Place]]":
         order = _generator(self.seed, epoch, 0).permutation(len(self.photos))
         total = self.steps_per_epoch * self.batch_size
         places = [(epoch, at, int(order[at % len(order)])) for at in range(total)]
@@ -166,32 +114,52 @@ _Place = tuple[int, int, int]
 
 
 class _Plan:
-    """Hands DataLoader the plan of the epoch that its owner is about to run."""
+    """Tells DataLoader the batches of the epoch that is about to run.
 
-    def __init__(self, owner: TrainingLoader) -> None:
-        self.owner = owner
+    It does not know the loader that owns it: a circle would leave the end of the worker processes
+    to the garbage collector, which tears down their queues first, and then waits for them.
+    """
+
+    def __init__(self) -> None:
+        self.batches: list[list[_Place]] = []
 
     def __iter__(self) -> Iterator[list[_Place]]:
-        return iter(self.owner._plan)
+        return iter(self.batches)
 
     def __len__(self) -> int:
-        return len(self.owner._plan)
+        return len(self.batches)
 
 
-class _Samples(Dataset[Sample]):
-    """Turns places into a batch, in this process or in a worker."""
+class _Failure(NamedTuple):
+    """Bad data, on its way home: an exception out of a worker would come with its traceback."""
+
+    message: str
+
+
+def _checked(batches: Iterable[Batch | _Failure]) -> Iterator[Batch]:
+    for batch in batches:
+        if isinstance(batch, _Failure):
+            raise ValueError(batch.message)
+        yield batch
+
+
+class _Batches(Dataset[Batch | _Failure]):
+    """Turns the places of a batch into the batch, in this process or in a worker."""
 
     def __init__(self, photos: PhotoSet, transform: TrainTransform, seed: int) -> None:
         self.photos, self.transform, self.seed = photos, transform, seed
 
-    def __getitem__(self, place: _Place) -> Sample:
+    def _sample(self, place: _Place) -> Sample:
         epoch, position, index = place
         # Position 0 seeds the order of the epoch: samples count from 1.
         rng = _generator(self.seed, epoch, position + 1)
         return self.transform(self.photos.read(index), rng)
 
-    def __getitems__(self, places: list[_Place]) -> Batch:
-        samples = [self[place] for place in places]
+    def __getitem__(self, places: list[_Place]) -> Batch | _Failure:
+        try:
+            samples = [self._sample(place) for place in places]
+        except (OSError, ValueError) as error:
+            return _Failure(str(error))
         indices = [index for _, _, index in places]
         labels = [sample.label for sample in samples if sample.label is not None]
         weights = [sample.weight for sample in samples if sample.weight is not None]
@@ -281,14 +249,6 @@ def _read_all(
     batch: Sequence[Photo], read: Callable[[Photo], Any]
 ) -> tuple[list[Photo], list[Any]]:
     return list(batch), [read(photo) for photo in batch]
-
-
-def _as_is(batch: Batch) -> Batch:
-    return batch
-
-
-def _tensor(pixels: Shaped[np.ndarray, "h w"]) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels))
 
 
 def _generator(seed: int, epoch: int, position: int) -> np.random.Generator:

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 from torch import Tensor
-from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 IGNORE = 255
 """Label of pixels that no loss and no score counts."""
 MEAN_COLOUR = (124, 116, 104)
 """The mean of ImageNet, (0.485, 0.456, 0.406), in grey levels: what photos are padded with."""
+NEAREST = InterpolationMode.NEAREST_EXACT
+"""Plain "nearest", which torchvision takes for its Mask type, shifts labels by half a pixel."""
 
 
 class Sample(NamedTuple):
@@ -84,15 +85,15 @@ class TrainTransform:
         """One augmented sample of `crop` x `crop` pixels; `rng` decides everything random."""
         height, width = sample.image.shape[1:]
         draw = self.draw((height, width), rng)
-        image = self._placed(tv_tensors.Image(sample.image), draw, fill=list(self.mean))
+        image = _cut(sample.image, draw)
+        if self.jitter:
+            image = _tinted(image, draw.colour)
         label = weight = None
         if sample.label is not None:
-            mask = self._placed(tv_tensors.Mask(sample.label[None]), draw, fill=IGNORE)
-            label = mask.as_subclass(Tensor)[0]
+            label = self._padded(_cut(sample.label[None], draw, NEAREST), draw, fill=IGNORE)[0]
         if sample.weight is not None:
-            placed = self._placed(tv_tensors.Image(sample.weight[None]), draw, fill=0)
-            weight = placed.as_subclass(Tensor)[0]
-        return Sample(image.as_subclass(Tensor), label, weight)
+            weight = self._padded(_cut(sample.weight[None], draw), draw, fill=0)[0]
+        return Sample(self._padded(image, draw, fill=list(self.mean)), label, weight)
 
     def draw(self, size: tuple[int, int], rng: np.random.Generator) -> Draw:
         """Decide window, place, mirroring and colour for a photo of `size` (height, width)."""
@@ -116,19 +117,26 @@ class TrainTransform:
             colour=colour,
         )
 
-    def _placed(self, pixels: Tensor, draw: Draw, *, fill: int | list[int]) -> Tensor:
-        pixels = F.crop(pixels, draw.top, draw.left, draw.height, draw.width)
-        if draw.size != (draw.height, draw.width):
-            pixels = F.resize(pixels, list(draw.size), antialias=True)
-        if self.jitter and pixels.dtype == torch.uint8 and isinstance(pixels, tv_tensors.Image):
-            pixels = _tinted(pixels, draw.colour)
-        if draw.flip:
-            pixels = F.horizontal_flip(pixels)
+    def _padded(
+        self, pixels: Shaped[Tensor, "k h w"], draw: Draw, *, fill: int | list[int]
+    ) -> Shaped[Tensor, "k crop crop"]:
         (above, before), (height, width) = draw.offset, draw.size
         below, after = self.crop - height - above, self.crop - width - before
-        if above or before or below or after:
-            pixels = F.pad(pixels, [before, above, after, below], fill=fill)
-        return pixels
+        if not (above or before or below or after):
+            return pixels
+        return F.pad(pixels, [before, above, after, below], fill=fill)
+
+
+def _cut(
+    pixels: Shaped[Tensor, "k h w"],
+    draw: Draw,
+    resample: InterpolationMode = InterpolationMode.BILINEAR,
+) -> Shaped[Tensor, "k height width"]:
+    """The drawn window, resized and perhaps mirrored."""
+    pixels = F.crop(pixels, draw.top, draw.left, draw.height, draw.width)
+    if draw.size != (draw.height, draw.width):
+        pixels = F.resize(pixels, list(draw.size), interpolation=resample, antialias=True)
+    return F.horizontal_flip(pixels) if draw.flip else pixels
 
 
 def _axis(
@@ -143,7 +151,9 @@ def _axis(
     return start, window, resized, padding
 
 
-def _tinted(image: Tensor, colour: tuple[float, float, float]) -> Tensor:
+def _tinted(
+    image: UInt8[Tensor, "3 h w"], colour: tuple[float, float, float]
+) -> UInt8[Tensor, "3 h w"]:
     brightness, contrast, saturation = colour
     image = F.adjust_brightness(image, brightness)
     image = F.adjust_contrast(image, contrast)
