@@ -15,29 +15,12 @@ import numpy as np
 from jaxtyping import Bool
 
 from data.files import inside, read_lines, replacing, write_lines
-from data.records import Problem, Split
+from data.records import Photo, Problem, Split
 from knowledge.classes import ClassTable
 
 PHOTOS = "manifest.jsonl"
 CLASSES = "classes.json"
 PROBLEMS = "problems.jsonl"
-
-
-@dataclass(frozen=True)
-class Photo:
-    """One usable photo."""
-
-    id: str
-    """Path below the photo folder without suffix, posix: "2007_000027", "dogs/rex"."""
-    photo: str
-    """Posix path of the file below the root of the data set."""
-    size: tuple[int, int]
-    """(height, width) in pixels, upright."""
-    tags: tuple[str, ...]
-    """Names of its classes in table order; none for a photo known to show no class."""
-    split: Split
-    sha256: str
-    """Of the file's bytes."""
 
 
 @dataclass(frozen=True)

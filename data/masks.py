@@ -14,13 +14,21 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from data.files import inside, read_lines, write_lines
+from data.files import digest, inside, read_lines, write_lines
 from data.labels import IGNORE, check_label
-from data.manifest import CLASSES, Photo
-from data.records import Split
+from data.manifest import CLASSES
+from data.records import Mask, Photo, Problem, Split
 from knowledge.classes import ClassTable
 
 MASKS = "masks.jsonl"
+
+
+NOTES = {
+    "coloured": "the mask is painted in colours and is read by the palette of the class table",
+    "palette-order": "the palette shows class colours under other numbers than the class table; "
+    "the numbers count: check that the classes are in the order of the table",
+}
+"""What is said about masks that are used all the same."""
 
 
 class BadMask(ValueError):
@@ -29,21 +37,6 @@ class BadMask(ValueError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
-
-
-@dataclass(frozen=True)
-class Mask:
-    """One usable mask."""
-
-    id: str
-    path: str
-    """Posix path below the folder of masks."""
-    split: Split
-    size: tuple[int, int]
-    """(height, width) in pixels."""
-    sha256: str
-    labels: tuple[int, ...]
-    """The labels of classes in it, ascending: 1..C, without background and ignore."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +112,28 @@ def write_masks(artifact: Path, masks: Iterable[Mask], *, by_category: bool) -> 
     """Write masks.jsonl; `masks` come sorted by id. Returns how many there were."""
     lines = ({**asdict(mask), "by_category": by_category} for mask in masks)
     return write_lines(artifact / MASKS, lines)
+
+
+def check_mask(
+    root: Path, classes: ClassTable, by_category: bool, pair: tuple[Photo, str]
+) -> tuple[Mask | None, list[Problem]]:
+    """Decode one mask in full; `pair` is the photo and the file's name below `root`.
+
+    Every defect becomes a problem; without one that rules it out, the mask is there too.
+    """
+    photo, name = pair
+    try:
+        path = inside(root, name)
+        label, notes = read_mask(path, classes, by_category=by_category)
+        check_size(name, label, photo.size)
+        sha256 = digest(path)
+    except (ValueError, OSError) as error:
+        code = error.code if isinstance(error, BadMask) else "unreadable"
+        reason = str(error).replace(str(root), "the folder of masks")
+        return None, [Problem(name, photo.id, code, reason, used=False)]
+    present = tuple(value for value in np.unique(label).tolist() if 0 < value < IGNORE)
+    mask = Mask(photo.id, name, photo.split, photo.size, sha256, present)
+    return mask, [Problem(name, photo.id, note, NOTES[note], used=True) for note in notes]
 
 
 def check_size(name: str, label: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> None:
@@ -219,7 +234,8 @@ def _other_order(image: Image.Image, classes: ClassTable) -> bool:
     """Whether a palette file shows class colours, but under other numbers than the table's."""
     own = image.getpalette("RGB") or []
     expected = _packed(classes.palette())[: len(classes) + 1].tolist()
-    used = [index for _, index in image.getcolors(256) or [] if 0 < index < IGNORE]
+    values = np.flatnonzero(np.bincount(np.asarray(image).reshape(-1), minlength=256))
+    used = [index for index in values.tolist() if 0 < index < IGNORE]
     colours = _packed(own).tolist()
     moved = [index for index in used if index < len(colours) and colours[index] in expected[1:]]
     return any(index >= len(expected) or colours[index] != expected[index] for index in moved)

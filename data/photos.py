@@ -70,41 +70,44 @@ def read_photo(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     Grey, palette, CMYK and 16-bit photos are converted; transparent parts lie on white.
     Raises `FileNotFoundError`, or `BadPhoto` (a `ValueError`) naming the file and the way out.
     """
-    image, _ = _decode(path, path.read_bytes())
+    image, _ = _decode(str(path), path.read_bytes())
     return np.asarray(image)
 
 
-def examine_photo(path: Path) -> Examined:
-    """Decode a photo in full and say its size, digest and conversions; raises as `read_photo`."""
+def examine_photo(path: Path, name: str) -> Examined:
+    """Decode a photo in full and say its size, digest and conversions.
+
+    Raises as `read_photo`; messages call the photo `name`, wherever it lies.
+    """
     content = path.read_bytes()
-    image, converted = _decode(path, content)
+    image, converted = _decode(name, content)
     width, height = image.size
     return Examined((height, width), hashlib.sha256(content).hexdigest(), converted)
 
 
-def _decode(path: Path, content: bytes) -> tuple[Image.Image, tuple[str, ...]]:
+def _decode(name: str, content: bytes) -> tuple[Image.Image, tuple[str, ...]]:
     if not content:
-        raise BadPhoto("empty", f"{path} has no bytes: fetch it again or take it off the list")
+        raise BadPhoto("empty", f"{name} has no bytes: fetch it again or take it off the list")
     try:
         with Image.open(BytesIO(content), formats=FORMATS) as image:
             width, height = image.size
             if width * height > PIXEL_LIMIT:
-                raise _too_large(path, f"{width} x {height} pixels")
+                raise _too_large(name, f"{width} x {height} pixels")
             image.load()
             turn = _orientation(image)
-            rgb, code = _rgb(path, image)
+            rgb, code = _rgb(name, image)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise _too_large(path, "more pixels than Pillow decodes") from error
+        raise _too_large(name, "more pixels than Pillow decodes") from error
     except UnidentifiedImageError as error:
         raise BadPhoto(
-            "not-a-photo", f"{path} is no photo ({', '.join(FORMATS)}): export it again"
+            "not-a-photo", f"{name} is no photo ({', '.join(FORMATS)}): export it again"
         ) from error
     except BadPhoto:
         raise
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError) as error:
-        raise _damaged(path, error) from error
+        raise _damaged(name, error) from error
     except (struct.error, zlib.error, OverflowError, AttributeError) as error:
-        raise _damaged(path, error) from error
+        raise _damaged(name, error) from error
     codes = () if code is None else (code,)
     if turn in UPRIGHT:
         return rgb.transpose(UPRIGHT[turn]), (*codes, "exif-rotated")
@@ -120,13 +123,13 @@ def _orientation(image: Image.Image) -> int:
     return turn if isinstance(turn, int) else 1
 
 
-def _rgb(path: Path, image: Image.Image) -> tuple[Image.Image, str | None]:
+def _rgb(name: str, image: Image.Image) -> tuple[Image.Image, str | None]:
     """The image as mode "RGB", and the code of the conversion where there was one."""
     mode = image.mode
     if mode == "RGB" and "transparency" not in image.info:
         return image, None
     if mode != "RGB" and mode not in CONVERTED:
-        raise BadPhoto("mode", f"{path} has pixel format {mode}: export it as 8-bit RGB")
+        raise BadPhoto("mode", f"{name} has pixel format {mode}: export it as 8-bit RGB")
     if CONVERTED.get(mode) == "16-bit":
         # convert("L") clips at 255; 65535 / 257 = 255 keeps the whole range
         values = np.clip(np.asarray(image).astype(np.int64), 0, 65535)
@@ -138,11 +141,11 @@ def _rgb(path: Path, image: Image.Image) -> tuple[Image.Image, str | None]:
     return image.convert("RGB"), CONVERTED[mode]
 
 
-def _too_large(path: Path, found: str) -> BadPhoto:
+def _too_large(name: str, found: str) -> BadPhoto:
     return BadPhoto(
-        "too-large", f"{path} has {found}; the limit is {PIXEL_LIMIT:,}: scale it down or cut it up"
+        "too-large", f"{name} has {found}; the limit is {PIXEL_LIMIT:,}: scale it down or cut it up"
     )
 
 
-def _damaged(path: Path, error: Exception) -> BadPhoto:
-    return BadPhoto("damaged", f"{path} cannot be decoded ({error}): fetch or export it again")
+def _damaged(name: str, error: Exception) -> BadPhoto:
+    return BadPhoto("damaged", f"{name} cannot be decoded ({error}): fetch or export it again")

@@ -23,6 +23,38 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
+class Photo:
+    """One usable photo: a line of manifest.jsonl."""
+
+    id: str
+    """Path below the photo folder without suffix, posix: "2007_000027", "dogs/rex"."""
+    photo: str
+    """Posix path of the file below the root of the data set."""
+    size: tuple[int, int]
+    """(height, width) in pixels, upright."""
+    tags: tuple[str, ...]
+    """Names of its classes in table order; none for a photo known to show no class."""
+    split: Split
+    sha256: str
+    """Of the file's bytes."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """One usable mask: a line of masks.jsonl."""
+
+    id: str
+    path: str
+    """Posix path below the folder of masks."""
+    split: Split
+    size: tuple[int, int]
+    """(height, width) in pixels."""
+    sha256: str
+    labels: tuple[int, ...]
+    """The labels of classes in it, ascending: 1..C, without background and ignore."""
+
+
+@dataclass(frozen=True)
 class Problem:
     """One line of problems.jsonl: what is wrong with one file, and what to do about it."""
 
@@ -75,7 +107,9 @@ class Found(NamedTuple):
     """Links that lead out and folders that are links: neither is entered."""
 
 
-def find_photos(root: Path, folder: str, *, skip: tuple[str, ...] = ()) -> Found:
+def find_photos(
+    root: Path, folder: str, *, skip: tuple[str, ...] = (), suffixes: tuple[str, ...] = SUFFIXES
+) -> Found:
     """Find every photo file below `root/folder`, hidden ones and the folders `skip` excepted.
 
     `folder` is posix, "" for the root itself. No file is opened and, links apart, none is asked
@@ -84,12 +118,14 @@ def find_photos(root: Path, folder: str, *, skip: tuple[str, ...] = ()) -> Found
     home = root / folder if folder else root
     found = Found({}, [])
     for name, is_link in _walk(home, "", skip, found.problems):
+        if not name.lower().endswith(suffixes):
+            continue
         path = f"{folder}/{name}" if folder else name
         if is_link and not _stays(root, path, found.problems):
             continue
         found.files.setdefault(os.path.splitext(name)[0], []).append(name)
     for names in found.files.values():
-        names.sort(key=_preference)
+        names.sort(key=lambda name: (suffixes.index(os.path.splitext(name)[1].lower()), name))
     return found
 
 
@@ -106,7 +142,7 @@ def _walk(
                     problems.append(_linked_folder(name))
                     continue
                 yield from _walk(home, name, skip, problems)
-            elif name.lower().endswith(SUFFIXES):
+            else:
                 yield name, entry.is_symlink()
 
 
@@ -123,10 +159,6 @@ def _stays(root: Path, path: str, problems: list[Problem]) -> bool:
 def _linked_folder(name: str) -> Problem:
     reason = f"the folder {name!r} is a link and is not entered: move or copy its photos here"
     return Problem(name, None, "linked-folder", reason, used=False)
-
-
-def _preference(name: str) -> tuple[int, str]:
-    return SUFFIXES.index(os.path.splitext(name)[1].lower()), name
 
 
 def same_name(folder: str, identity: str, names: list[str]) -> Iterator[Problem]:
