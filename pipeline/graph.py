@@ -112,7 +112,7 @@ class Pipeline:
         try:
             sorter.prepare()
         except CycleError as error:
-            circle = " -> ".join(reversed(error.args[1]))
+            circle = " -> ".join(error.args[1])
             raise ValueError(f"stages form a circle: {circle}") from None
         done: list[str] = []
         left = list(self.stages)

@@ -1,0 +1,229 @@
+"""The command line over any pipeline: run, status, why, verify, gc, and what the domain adds."""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import BaseModel
+
+from pipeline.commands import COMMANDS, Request
+from pipeline.console import Plain, console_for
+from pipeline.graph import Pipeline, unknown
+from pipeline.launch import LAUNCHERS
+from pipeline.record import STORE, Record
+from pipeline.settings import UsageError, changed, explanation, restored
+from pipeline.store import Store
+
+Build = Callable[[Any], Pipeline]
+Command = Callable[[list[str]], int | None]
+Closing = Callable[[dict[str, Path]], str | None]
+FROM_RECORD = ("status", "why", "verify")
+"""Commands that look at a run as it was made, unless flags say otherwise."""
+
+
+def main(
+    argv: Sequence[str],
+    *,
+    program: str,
+    recipes: Mapping[str, BaseModel],
+    build: Build,
+    commands: Mapping[str, Command] | None = None,
+    closing: Closing | None = None,
+    description: str = "",
+) -> int:
+    """Parses `argv` (without the program's name) and does what it says; returns the exit status.
+
+    `recipes`: name -> settings, one section per stage; the first is the default. `build`: settings
+    -> pipeline. `commands`: further commands, each given the arguments after its name. `closing`:
+    stage -> artifact directory of a finished run -> the lines to end with (also when all are hits).
+
+    Status 0: done; 1: a stage or a check failed, with one message; 2: the command line is wrong;
+    130: interrupted. Other exceptions than ValueError and OSError are bugs and say so.
+    """
+    desk = Desk(program, recipes, build, commands or {}, closing, description)
+    debug = "--debug" in argv
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's end: like Ctrl-C
+    try:
+        return desk.serve(list(argv))
+    except UsageError as error:
+        return _failed(error, 2, debug=debug)
+    except (ValueError, OSError) as error:
+        return _failed(error, 1, debug=debug)
+    except KeyboardInterrupt:
+        _say("interrupted: what is finished is kept; the same command goes on from there")
+        return 130
+    except Exception as error:
+        if debug:
+            raise
+        trace = getattr(error, "trace", "")
+        notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+        name = "" if trace else f"{type(error).__name__}: "
+        _say(f"error: {name}{error}{notes}. This is a bug; --debug shows where it happened")
+        return 1
+
+
+class Desk:
+    """Finds out which command, recipe and run the arguments mean."""
+
+    def __init__(
+        self,
+        program: str,
+        recipes: Mapping[str, BaseModel],
+        build: Build,
+        commands: Mapping[str, Command],
+        closing: Closing | None,
+        description: str,
+    ) -> None:
+        self.program = program
+        self.recipes = recipes
+        self.build = build
+        self.commands = commands
+        self.closing = closing
+        self.parser = _parser(program, recipes, description)
+
+    def serve(self, argv: list[str]) -> int:
+        """Does what the arguments say; returns the exit status."""
+        command = argv.pop(0) if argv and not argv[0].startswith("-") else "run"
+        if command in self.commands:
+            return self.commands[command](argv) or 0
+        wants_help = "--help" in argv or "-h" in argv
+        if wants_help and command in ("run", *COMMANDS):
+            print(self.overview())
+            return 0
+        default = next(iter(self.recipes.values()))
+        if command not in ("run", *COMMANDS):
+            return self._about_stage(command, default, wants_help=wants_help)
+        about = argv.pop(0) if argv and not argv[0].startswith("-") else None
+        options, tokens = self.parser.parse_known_args(argv)
+        name, recipe = self._recipe(command, options)
+        recipe = changed(recipe, tokens, flags=self._flags())
+        run = options.name or name
+        with console_for(json_lines=options.json) as console:
+            request = self._request(options, recipe, console, run=run, about=about)
+            request.facts = {"recipe": name, "settings": recipe.model_dump(mode="json")}
+            request.facts["flags"] = [*argv]
+            return COMMANDS[command](request)
+
+    def overview(self) -> str:
+        """The text of `--help`: usage, commands, recipes, stages."""
+        stages = self.build(next(iter(self.recipes.values()))).names
+        lists = {
+            "commands": [*COMMANDS, *self.commands],
+            "recipes": list(self.recipes),
+            "stages": list(stages),
+        }
+        text = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in lists.items())
+        return f"{self.parser.format_help()}\n{text}\n\n{self.program} STAGE --help lists settings"
+
+    def _request(
+        self,
+        options: argparse.Namespace,
+        recipe: BaseModel,
+        console: Plain,
+        *,
+        run: str,
+        about: str | None,
+    ) -> Request:
+        return Request(
+            options=options,
+            pipeline=self.build(recipe),
+            store=Store(options.runs / STORE),
+            record=Record(options.runs, run),
+            console=console,
+            about=about,
+            closing=self.closing,
+        )
+
+    def _recipe(self, command: str, options: argparse.Namespace) -> tuple[str, BaseModel]:
+        """Name and settings to start from: those recorded with the run, or those of --recipe."""
+        name = options.recipe or next(iter(self.recipes))
+        if name not in self.recipes:
+            raise UsageError(unknown("recipe", name, list(self.recipes)))
+        known = Record(options.runs, options.name or name).read()
+        if command not in FROM_RECORD or known is None:
+            return name, self.recipes[name]
+        if options.recipe not in (None, known["recipe"]) or known["recipe"] not in self.recipes:
+            return name, self.recipes[name]
+        recipe, gone = restored(self.recipes[known["recipe"]], known["settings"])
+        if gone:
+            _say(f"note: settings of that run that no longer exist: {', '.join(gone)}")
+        return known["recipe"], recipe
+
+    def _about_stage(self, name: str, recipe: BaseModel, *, wants_help: bool) -> int:
+        """`labels --help`; any other use of a word that is no command is an error."""
+        pipeline = self.build(recipe)
+        words = [*COMMANDS, *self.commands, *pipeline.names]
+        if name not in pipeline.names:
+            raise UsageError(unknown("command", name, words))
+        if not wants_help:
+            raise UsageError(f"{name} is a stage: `{name} --help`, --from {name} or --only {name}?")
+        stage = pipeline.stage(name)
+        reads = ", ".join(stage.inputs) or "nothing"
+        print(f"{name} (reads {reads}) has these settings:\n")
+        print(explanation(stage.config, stage.section))
+        return 0
+
+    def _flags(self) -> list[str]:
+        return [flag for action in self.parser._actions for flag in action.option_strings]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _parser(program: str, recipes: Mapping[str, BaseModel], description: str) -> _Parser:
+    parser = _Parser(
+        prog=program,
+        usage=f"{program} [COMMAND] [flags] [--SECTION.SETTING VALUE ...]",
+        description=description,
+        allow_abbrev=False,
+        add_help=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--recipe", metavar="NAME", help=f"one of {', '.join(recipes)} (default: the first)")
+    add("--name", help="name of the run, i.e. of its folder below --runs (default: the recipe's)")
+    add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
+    add("--from", dest="start", metavar="STAGE", help="make it and all below it again")
+    add("--until", metavar="STAGE", help="make it and what it needs, nothing else")
+    add("--only", metavar="STAGE", help="make this stage alone; its inputs must be there")
+    again = "make it again though cached; may be repeated"
+    add("--force", action="append", default=[], metavar="STAGE", help=again)
+    trust = "keep its newest artifact although its source has changed; may be repeated"
+    add("--trust", action="append", default=[], metavar="STAGE", help=trust)
+    add("--dry-run", action="store_true", help="print the plan (for gc: the list), change nothing")
+    add("--keep", type=int, default=3, metavar="N", help="gc: newest artifacts kept per stage")
+    add("--json", action="store_true", help="events as JSON lines")
+    add("--device", default="auto", help="auto, cpu, cuda or cuda:1")
+    add("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
+    add("--workers", type=int, default=_cores(), metavar="N", help="processes for CPU work")
+    add("--launch", default="inline", choices=list(LAUNCHERS), help="where stages run")
+    add("--debug", action="store_true", help="show tracebacks")
+    add("--help", "-h", action="store_true", help="this text; after a stage, its settings")
+    return parser
+
+
+def _cores() -> int:
+    """Cores that this process may use; fewer than the machine has under a scheduler."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _failed(error: Exception, status: int, *, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    _say(f"error: {error}")
+    return status
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

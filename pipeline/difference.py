@@ -1,0 +1,101 @@
+"""What differs between a wanted recipe and an earlier one, in words: the answer of `why`."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pipeline.key import Parts, flattened
+from pipeline.store import Artifact
+
+SHOWN = 3
+"""Differences that one line names; more are counted."""
+
+Explain = Callable[[str, str], str | None]
+"""(input, its old key) -> why it has another key now, or None where nobody knows."""
+
+
+def differences(wanted: Parts, earlier: Parts, explain: Explain | None = None) -> list[str]:
+    """Every difference as a phrase with both values, the likeliest cause first.
+
+    Settings, version, external files, source files, then inputs, whose own reason comes from
+    `explain`.
+    """
+    found = list(_settings(wanted["config"], earlier["config"]))
+    if wanted["version"] != earlier["version"]:
+        found.append(f"version {earlier['version']} -> {wanted['version']}")
+    found += _contents("file", wanted["files"], earlier["files"])
+    found += _contents("source", wanted["source"], earlier["source"])
+    found += _inputs(wanted["inputs"], earlier["inputs"], explain)
+    if wanted["trusted"] != earlier["trusted"]:
+        old, new = (", ".join(p["trusted"]) or "none" for p in (earlier, wanted))
+        found.append(f"trusted stages {old} -> {new}")
+    return found
+
+
+def nearest(wanted: Parts, candidates: list[Artifact]) -> Artifact | None:
+    """The earlier artifact with the fewest differences; of equals, the first (newest)."""
+    return min(candidates, key=lambda a: _distance(wanted, a.recipe), default=None)
+
+
+def only_source_differs(wanted: Parts, earlier: Parts) -> bool:
+    """True where the recipes agree in everything but the source digests."""
+    return {**wanted, "source": {}} == {**earlier, "source": {}}
+
+
+def sentence(found: list[str]) -> str:
+    """Differences as one line."""
+    rest = len(found) - SHOWN
+    return "; ".join(found[:SHOWN]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def _distance(wanted: Parts, earlier: Parts) -> int:
+    """Number of differing settings, files, sources and inputs, without building any phrase."""
+    pairs = [(flattened(wanted["config"]), flattened(earlier["config"]))]
+    pairs += [(wanted[part], earlier[part]) for part in ("files", "source", "inputs")]
+    apart = sum(_apart(new, old) for new, old in pairs)
+    return apart + (wanted["version"] != earlier["version"])
+
+
+def _apart(new: Mapping[str, object], old: Mapping[str, object]) -> int:
+    return sum(new.get(name, ...) != old.get(name, ...) for name in {*new, *old})
+
+
+def _settings(wanted: Mapping[str, Any], earlier: Mapping[str, Any]) -> Iterator[str]:
+    new, old = flattened(wanted), flattened(earlier)
+    for name in [*new, *(name for name in old if name not in new)]:
+        if name not in old:
+            yield f"config {name} added = {json.dumps(new[name])}"
+        elif name not in new:
+            yield f"config {name} removed, was {json.dumps(old[name])}"
+        elif new[name] != old[name]:
+            yield f"config {name} {json.dumps(old[name])} -> {json.dumps(new[name])}"
+
+
+def _contents(kind: str, wanted: Mapping[str, str], earlier: Mapping[str, str]) -> list[str]:
+    """Phrases about files by digest: the first by name, the others counted when they are many."""
+    found = []
+    for name in sorted({*wanted, *earlier}):
+        new, old = wanted.get(name), earlier.get(name)
+        if old is None:
+            found.append(f"{kind} {name} added")
+        elif new is None:
+            found.append(f"{kind} {name} removed")
+        elif new != old:
+            found.append(f"{kind} {name} changed ({old[:8]} -> {new[:8]})")
+    if len(found) > SHOWN:
+        return [found[0], f"{len(found) - 1} more {kind} files differ"]
+    return found
+
+
+def _inputs(
+    wanted: Mapping[str, str], earlier: Mapping[str, str], explain: Explain | None
+) -> Iterator[str]:
+    for name in sorted({*wanted, *earlier}):
+        if name not in earlier:
+            yield f"input {name} added"
+        elif name not in wanted:
+            yield f"input {name} removed"
+        elif wanted[name] != earlier[name]:
+            reason = explain(name, earlier[name]) if explain else None
+            keys = f"({earlier[name][:8]} -> {wanted[name][:8]})"
+            yield f"input {name} changed " + (f"(because {reason})" if reason else keys)

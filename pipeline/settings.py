@@ -1,0 +1,160 @@
+"""Flags of a recipe: which there are, what they mean, and a recipe changed by them."""
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import PurePath
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+Recipe = TypeVar("Recipe", bound=BaseModel)
+
+
+class UsageError(ValueError):
+    """The command line is wrong; the message says how it would be right."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One flag: its name as typed, its field, and the value that the recipe gives it."""
+
+    flag: str
+    info: FieldInfo
+    value: object
+
+
+def settings_of(model: BaseModel, prefix: str = "") -> Iterator[Setting]:
+    """Every setting of `model` and of the sections in it, as flags below `prefix`."""
+    for name, info in type(model).model_fields.items():
+        value = getattr(model, name)
+        flag = f"{prefix}{name.replace('_', '-')}"
+        if isinstance(value, BaseModel):
+            yield from settings_of(value, f"{flag}.")
+        else:
+            yield Setting(f"--{flag}", info, value)
+
+
+def changed(recipe: Recipe, tokens: Sequence[str], *, flags: Collection[str] = ()) -> Recipe:
+    """The recipe with the settings that `tokens` give; `flags` are further flags that exist.
+
+    Raises UsageError for a flag that does not exist (naming the nearest) and for a bad value.
+    """
+    if not tokens:
+        return recipe  # and the parser need not be imported
+    known = {setting.flag for setting in settings_of(recipe)}
+    given = [_hyphenated(token) for token in tokens]
+    for token in given:
+        _check(token, known, {*known, *flags})
+    if not given[0].startswith("--"):
+        raise UsageError(f"what is {given[0]!r}? Commands come first, settings start with --")
+    import tyro
+
+    try:
+        return tyro.cli(type(recipe), args=given, default=recipe, prog="settings")
+    except ValidationError as error:
+        raise UsageError(_explained(error)) from None
+
+
+def restored(recipe: Recipe, values: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
+    """A recipe of the same kind with recorded `values`, and the names of those that are gone.
+
+    Settings that came later have their default. Raises ValueError for a value that is now wrong.
+    """
+    kept = json.loads(json.dumps(values))
+    gone: list[str] = []
+    while True:
+        try:
+            return type(recipe).model_validate(kept), gone
+        except ValidationError as error:
+            extra = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
+            if not extra:
+                raise ValueError(_explained(error)) from None
+        for location in extra:
+            inner = kept
+            for name in location[:-1]:
+                inner = inner[name]
+            del inner[location[-1]]
+            gone.append(".".join(str(name) for name in location))
+
+
+def explanation(model: BaseModel, section: str) -> str:
+    """Each setting of a section with its kind, default and meaning: the text of `--help`."""
+    lines = []
+    for setting in settings_of(model, f"{section.replace('_', '-')}."):
+        kind = kind_of(setting.info.annotation)
+        limits = _limits(setting.info)
+        lines.append(f"  {setting.flag} {kind}{limits}   (default: {_shown(setting.value)})")
+        lines.append(f"      {setting.info.description or 'no description'}")
+    return "\n".join(lines)
+
+
+def kind_of(annotation: object) -> str:
+    """An annotation as a person reads it: INT, FLOAT, {a,b}, PATH, FLOAT ..."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return "{" + ",".join(str(value) for value in inner) + "}"
+    if origin in (Union, UnionType):
+        kinds = [kind_of(choice) for choice in inner if choice is not NoneType]
+        return "|".join(kinds + ["none"] * (NoneType in inner))
+    if origin in (tuple, list, set, frozenset):
+        kinds = [kind_of(choice) for choice in inner if choice is not ...]
+        return f"{kinds[0]} ..." if len(set(kinds)) == 1 else " ".join(kinds)
+    if isinstance(annotation, type):
+        return "PATH" if issubclass(annotation, PurePath) else annotation.__name__.upper()
+    return str(annotation)
+
+
+def nearest_flag(flag: str, known: Collection[str]) -> str:
+    """The message for a flag that does not exist."""
+    near = get_close_matches(flag, sorted(known), n=1, cutoff=0.6)
+    if not near:  # the right setting in another section, or without one
+        last = flag.rpartition(".")[2].lstrip("-")
+        near = [name for name in sorted(known) if name.rpartition(".")[2].lstrip("-") == last]
+    hint = f"did you mean {near[0]}?" if near else "`--help` lists the flags, `STAGE --help` more"
+    return f"there is no flag {flag}: {hint}"
+
+
+def _check(token: str, known: Collection[str], every: Collection[str]) -> None:
+    if not token.startswith("--"):
+        return
+    flag = token.partition("=")[0]
+    section, _, name = flag.rpartition(".")
+    plain = f"{section}.{name[3:]}" if section else f"--{flag[5:]}"  # --classify.no-flip
+    if flag not in known and not (name.startswith(("no-", "--no-")) and plain in known):
+        raise UsageError(nearest_flag(flag, every))
+
+
+def _hyphenated(token: str) -> str:
+    if not token.startswith("--"):
+        return token
+    flag, equals, value = token.partition("=")
+    return "--" + flag[2:].replace("_", "-") + equals + value
+
+
+def _explained(error: ValidationError) -> str:
+    """The first complaint of pydantic as one line that names the setting."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"setting {name or error.title} = {first['input']!r}: {first['msg']}{more}"
+
+
+def _limits(info: FieldInfo) -> str:
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    found = [
+        f"{sign} {getattr(mark, name)}"
+        for mark in info.metadata
+        for name, sign in signs.items()
+        if getattr(mark, name, None) is not None
+    ]
+    return f" [{', '.join(found)}]" if found else ""
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple | list):
+        return " ".join(str(inner) for inner in value) or "none"
+    return "none" if value is None else str(value)
