@@ -29,17 +29,17 @@ class Numbers(NamedTuple):
 
 SETS: dict[SetName, Numbers] = {
     # kazuto1011/deeplab-pytorch:configs/voc12.yaml
-    "deeplab": Numbers(10, 1, 3, 67, 3, 4),
+    "deeplab": Numbers(10, 1.0, 3.0, 67.0, 3.0, 4.0),
     # jiwoon-ahn/irn:misc/imutils.py
-    "irn_label": Numbers(10, 3, 3, 50, 5, 10),
+    "irn_label": Numbers(10, 3.0, 3.0, 50.0, 5.0, 10.0),
     # YudeWang/SEAM:tool/imutils.py
-    "psa_seam": Numbers(10, 3, 3, 80, 13, 10),
+    "psa_seam": Numbers(10, 3.0, 3.0, 80.0, 13.0, 10.0),
     # rulixiang/ToCo:tools/infer_cam_crf_label.py
-    "toco_pseudo": Numbers(10, 3, 3, 36, 3, 4),
+    "toco_pseudo": Numbers(10, 3.0, 3.0, 36.0, 3.0, 4.0),
     # rulixiang/ToCo:tools/infer_seg_voc.py
-    "toco_seg": Numbers(10, 1, 1, 121, 5, 4),
+    "toco_seg": Numbers(10, 1.0, 1.0, 121.0, 5.0, 4.0),
     # xulianuwa/MCTformer:seg/tool/imutils.py
-    "mctformer_seg": Numbers(10, 4, 3, 83, 5, 3),
+    "mctformer_seg": Numbers(10, 4.0, 3.0, 83.0, 5.0, 3.0),
 }
 
 
