@@ -1,0 +1,150 @@
+"""The labels stage from index and CAM artifacts to files."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.cams import Cam, map_size, write_cam
+from data.files import digest
+from data.labels import read_grey, read_label
+from data.manifest import Photo, write_classes, write_photos
+from knowledge.classes import DEMO
+from pipeline.context import Context
+from stages import labels
+from stages.labels import Config
+
+SIZES = ((40, 53), (37, 1), (24, 32), (24, 32), (9, 9))
+TAGS = ((0,), (2,), (0, 1, 3), (1,), ())
+EMPTY = "folder/3"  # the photo whose activation is 0 everywhere
+
+
+@pytest.fixture
+def inputs(tmp_path) -> dict[str, Path]:
+    """Five train photos of one, no and many tags, and a val photo that nothing is made for."""
+    index, cams = tmp_path / "index", tmp_path / "cams"
+    photos = []
+    rng = np.random.default_rng(0)
+    for place, (size, tags) in enumerate(zip(SIZES, TAGS, strict=True)):
+        id = f"folder/{place}"
+        pixels = rng.integers(0, 256, (*size, 3), dtype=np.uint8)
+        path = index / "photos" / f"{id}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+        maps = rng.uniform(0, 3, (len(tags), *map_size(size))).astype(np.float32) ** 3
+        write_cam(cams / f"{id}.npz", Cam(np.array(tags, np.int64), maps * (id != EMPTY), size))
+        names = tuple(DEMO.names[tag] for tag in tags)
+        photos.append(Photo(id, f"photos/{id}.png", size, names, "train", digest(path)))
+    photos.append(replace(photos[0], id="other", split="val"))
+    write_photos(index, photos)
+    write_classes(index, DEMO)
+    return {"index": index, "cams": cams}
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Relative path -> digest of every file."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): digest(path) for path in found}
+
+
+def card(folder: Path) -> dict:
+    return json.loads((folder / "thresholds.json").read_text())
+
+
+def test_every_train_photo_gets_three_files(inputs, tmp_path):
+    out = tmp_path / "out"
+    labels.run(Config(), inputs, out, Context())
+    expected = {f"{kind}folder/{n}.png" for kind in ("", "full/", "confidence/") for n in range(5)}
+    assert set(files(out)) == expected | {"thresholds.json"}
+    for place, (size, tags) in enumerate(zip(SIZES, TAGS, strict=True)):
+        names = {0, *(tag + 1 for tag in tags)}
+        full = read_label(out / "full" / f"folder/{place}.png")
+        assert full.shape == size
+        assert set(np.unique(full)) <= names
+        assert set(np.unique(read_label(out / f"folder/{place}.png"))) <= names | {255}
+        assert read_grey(out / "confidence" / f"folder/{place}.png").shape == size
+    assert (read_label(out / f"{EMPTY}.png") == 0).all()
+    assert (read_label(out / "folder/2.png") > 0).any()
+
+
+def test_card_says_how_the_threshold_was_chosen(inputs, tmp_path):
+    out = tmp_path / "out"
+    labels.run(Config(), inputs, out, Context())
+    found = card(out)
+    assert 0 < found["threshold_background"] < found["threshold"] < found["threshold_foreground"]
+    assert found["masks_used"] == 0
+    assert sum(found["histogram"]) == pytest.approx(1, abs=1e-4)
+    assert found["crf"]["set"] == "irn_label"
+
+
+def test_fixed_threshold_needs_no_histogram_to_part(inputs, tmp_path):
+    for place, size in enumerate(SIZES):  # as from a classifier that found nothing
+        maps = np.zeros((len(TAGS[place]), *map_size(size)), np.float32)
+        cam = Cam(np.array(TAGS[place], np.int64), maps, size)
+        write_cam(inputs["cams"] / f"folder/{place}.npz", cam)
+    with pytest.raises(ValueError, match=r"--labels\.background fixed"):
+        labels.run(Config(), inputs, tmp_path / "otsu", Context())
+    labels.run(Config(background="fixed", threshold=0.4), inputs, tmp_path / "fixed", Context())
+    assert card(tmp_path / "fixed")["threshold"] == 0.4
+
+
+def test_workers_and_ranks_change_no_byte(inputs, tmp_path):
+    one, two, ranks = (tmp_path / name for name in ("one", "two", "ranks"))
+    labels.run(Config(), inputs, one, Context())
+    labels.run(Config(), inputs, two, Context(workers=2))
+    for rank in range(2):
+        labels.run(Config(), inputs, ranks, Context(rank=rank, world=2))
+    assert files(one) == files(two) == files(ranks)
+
+
+def test_more_ranks_than_photos(inputs, tmp_path):
+    labels.run(Config(), inputs, tmp_path / "out", Context(rank=8, world=9))
+    assert files(tmp_path / "out") == {}
+
+
+def test_resumes_with_what_is_missing(inputs, tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    labels.run(Config(), inputs, whole, Context())
+    labels.run(Config(), inputs, out, Context())
+    kept = out / "folder/0.png"
+    before = kept.stat().st_mtime_ns
+    (out / "folder/2.png").unlink()
+    (out / "full/folder/2.png").write_bytes(b"torn")  # the label comes last, so this is unfinished
+    labels.run(Config(), inputs, out, Context())
+    assert files(out) == files(whole)
+    assert kept.stat().st_mtime_ns == before
+
+
+def test_settings_reach_the_crf(inputs, tmp_path):
+    default, short = tmp_path / "default", tmp_path / "short"
+    labels.run(Config(), inputs, default, Context())
+    labels.run(Config.model_validate({"crf": {"iterations": 1}}), inputs, short, Context())
+    assert card(short)["crf"]["iterations"] == 1
+    assert files(default)["confidence/folder/2.png"] != files(short)["confidence/folder/2.png"]
+
+
+def test_a_cam_of_another_size_is_named(inputs, tmp_path):
+    write_cam(
+        inputs["cams"] / "folder/0.npz",
+        Cam(np.array([0]), np.random.default_rng(0).random((1, 6, 8), np.float32), (24, 32)),
+    )
+    with pytest.raises(ValueError, match=r"folder/0.*\(24, 32\).*\(40, 53\)"):
+        labels.run(Config(), inputs, tmp_path / "out", Context())
+
+
+def test_a_missing_cam_is_named(inputs, tmp_path):
+    (inputs["cams"] / "folder/1.npz").unlink()
+    with pytest.raises(OSError, match=r"1\.npz"):
+        labels.run(Config(), inputs, tmp_path / "out", Context())
+
+
+def test_importing_the_stage_is_light():
+    heavy = "{'torch', 'numpy', 'scipy', 'timm', 'joblib', 'PIL'}"
+    code = f"import sys, stages.labels; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
