@@ -35,9 +35,12 @@ class Request:
         """The stages that --from, --until, --only and --force mean."""
         flags = self.options
         force = [name for given in flags.force for name in given.split(",")]
-        return self.pipeline.select(
-            start=flags.start, until=flags.until, only=flags.only, force=force
-        )
+        try:
+            return self.pipeline.select(
+                start=flags.start, until=flags.until, only=flags.only, force=force
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
 
     def planner(self, selection: Selection) -> Planner:
         """A planner that shows progress where many files must be read for the first time."""
@@ -64,7 +67,7 @@ def run(request: Request) -> int:
         planner, request.record, console=request.console, runtime=runtime, facts=request.facts
     )
     links = runner.run()
-    text = request.closing(request.record.links() | links) if request.closing else None
+    text = request.closing(links) if request.closing else None
     if text:
         request.console.event("closing", text=text)
     return 0

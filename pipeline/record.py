@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,12 +43,19 @@ class Record:
         self.folder.mkdir(parents=True, exist_ok=True)
         write_json(self.folder / RECORD, record)
 
-    def link(self, stage: str, artifact: Artifact) -> Path:
-        """Points `runs/<name>/<stage>` at the artifact; returns the link."""
+    def link(self, stage: str, artifact: Artifact, below: Collection[str] = ()) -> Path:
+        """Points `runs/<name>/<stage>` at the artifact; returns the link.
+
+        Where it pointed at another one, the links of the stages `below` go: what they show was
+        made from that other one. They come back as those stages are settled.
+        """
         link = self.folder / stage
         target = os.path.relpath(artifact.path, self.folder)
         if link.is_symlink() and os.readlink(link) == target:
             return link
+        for name in below:
+            if (self.folder / name).is_symlink():
+                (self.folder / name).unlink()
         if link.exists() and not link.is_symlink():
             raise ValueError(f"{link} is in the way of a link to an artifact: move it elsewhere")
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -57,13 +64,6 @@ class Record:
         fresh.symlink_to(target, target_is_directory=True)
         os.replace(fresh, link)
         return link
-
-    def links(self) -> dict[str, Path]:
-        """Stage -> link, of the links whose artifact is there."""
-        if not self.folder.is_dir():
-            return {}
-        paths = sorted(self.folder.iterdir())
-        return {path.name: path for path in paths if path.is_symlink() and path.is_dir()}
 
 
 def linked(runs: Path) -> set[Path]:

@@ -77,9 +77,13 @@ class Runner:
             if name not in wanted:
                 continue
             self.artifacts[name] = self._settle(step, steps)
-            links[name] = self.record.link(name, self.artifacts[name])
+            links[name] = self._link(name)
         self._write(steps)
         return links
+
+    def _link(self, name: str) -> Path:
+        below = self.planner.pipeline.below(name)
+        return self.record.link(name, self.artifacts[name], below)
 
     def _complete_inputs(self, outside: list[Step]) -> None:
         """With --only: the artifacts of the stages above, none of which may be missing."""
