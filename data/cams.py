@@ -85,7 +85,7 @@ def write_cam(path: Path, cam: Cam) -> None:
 def read_cam(path: Path) -> Cam:
     """Read what `write_cam` wrote; `FileNotFoundError`, or `ValueError` naming a damaged file."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             maps = file["maps"].astype(np.float32) * (file["maxima"][:, None, None] / 255)
             height, width = (int(n) for n in file["size"])
             return Cam(file["classes"].astype(np.int64), maps.astype(np.float32), (height, width))

@@ -211,7 +211,7 @@ def _from_npz(path: Path, source: Source, report: Report) -> Rows:
     import numpy as np  # only here: the rest of the module answers without it
 
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             ids, labels, names = file["ids"], file["labels"], file["names"].tolist()
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no tag list with ids, labels, names ({error})") from error

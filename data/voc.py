@@ -52,7 +52,7 @@ def files(source: Source) -> dict[str, Path]:
     for split, path in _lists(source).items():
         found[f"{split} list"] = path
         for identity in list_ids(_entries(path), split, ignore):
-            for name in photos.get(identity, [f"{identity}.jpg"]):
+            for name in photos.get(identity, ()):
                 found[f"{PHOTOS}/{name}"] = source.root / PHOTOS / name
             if tags_from_xml:
                 name = f"{ANNOTATIONS}/{identity}.xml"
