@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from data.files import replacing
-from data.loader import Batch
 from pipeline.context import Context
 from stages.nets.checkpoint import (
     load_checkpoint,
@@ -21,8 +20,8 @@ from stages.nets.checkpoint import (
     save_checkpoint,
 )
 
-Step = Callable[[Batch], Tensor]
-Loader = Callable[[int, int], Iterable[Batch]]
+Step = Callable[[Any], Tensor]
+Loader = Callable[[int, int], Iterable[Any]]
 Schedule = Callable[[float], float]
 
 
@@ -145,7 +144,7 @@ class _Trainer:
         self.parameters = [p for g in self.optimiser.param_groups for p in g["params"]]
         self.lines: list[dict[str, Any]] = []
 
-    def train_step(self, batch: Batch, progress: float) -> float:
+    def train_step(self, batch: Any, progress: float) -> float:
         """One step of the optimiser; the loss before it."""
         factor = self.schedule(progress)
         for group in self.optimiser.param_groups:
