@@ -29,7 +29,7 @@ def known_tags(
             )
             report(Problem(record.photo, record.id, "unknown-tag", reason, used=bool(known)))
     if known:
-        return tuple(classes.names[place] for place in sorted(map(classes.index, known)))
+        return tuple(classes.names[place] for place in sorted({classes.index(n) for n in known}))
     used = untagged == "negative"
     way = "it counts as showing no class" if used else "give it one, or set --dataset.untagged"
     reason = f"the photo has no tag that is a class: {way}"
@@ -37,7 +37,9 @@ def known_tags(
     return () if used else None
 
 
-def one_of_a_kind(photos: Iterable[Photo], *, merge: bool, report: Report) -> list[Photo]:
+def one_of_a_kind(
+    photos: Iterable[Photo], classes: ClassTable, *, merge: bool, report: Report
+) -> list[Photo]:
     """Deal with photos of the same bytes; returns the photos that take part, sorted by id.
 
     With `merge` (one folder a class) copies are one photo with the tags of all, in val if any of
@@ -51,19 +53,19 @@ def one_of_a_kind(photos: Iterable[Photo], *, merge: bool, report: Report) -> li
         if len(copies) == 1:
             chosen += copies
         else:
-            chosen += _merged(copies, report) if merge else _apart(copies, report)
+            chosen += _merged(copies, classes, report) if merge else _apart(copies, report)
     return sorted(chosen, key=lambda one: one.id)
 
 
-def _merged(copies: Sequence[Photo], report: Report) -> list[Photo]:
+def _merged(copies: Sequence[Photo], classes: ClassTable, report: Report) -> list[Photo]:
     split = "val" if any(photo.split == "val" for photo in copies) else "train"
     first = next(photo for photo in copies if photo.split == split)
     for photo in copies:
         if photo is not first:
             reason = f"the same photo as {first.photo!r}: they are one photo with the tags of both"
             report(Problem(photo.photo, photo.id, "same-photo", reason, used=True))
-    names = dict.fromkeys(name for photo in copies for name in photo.tags)
-    return [replace(first, tags=tuple(names))]
+    places = {classes.index(name) for photo in copies for name in photo.tags}
+    return [replace(first, tags=tuple(classes.names[place] for place in sorted(places)))]
 
 
 def _apart(copies: Sequence[Photo], report: Report) -> list[Photo]:

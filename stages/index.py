@@ -111,7 +111,9 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     classes, root, records = _records(config, out, problems)
     tagged = _tagged(config, records, classes, problems)
     photos = _examined(tagged, root, out, context, problems)
-    chosen = selection.one_of_a_kind(photos, merge=_by_folder(config), report=problems.append)
+    chosen = selection.one_of_a_kind(
+        photos, classes, merge=_by_folder(config), report=problems.append
+    )
     selection.check_whole(chosen, classes, problems, problems.append)
     manifest.write_classes(out, classes)
     manifest.write_photos(out, chosen)
