@@ -65,6 +65,9 @@ def test_ranking_chooses_among_binarised_neighbours() -> None:
     kept = relations.neighbours(hard, top_k=2, ranking=soft)
     assert kept[0].tolist() == [0, 0, 0.5, 0.5]
     assert relations.neighbours(hard, top_k=2)[0].tolist() == [0, 0.5, 0.5, 0]
+    # It breaks ties only: 0.9 stays ahead of 0.5 whatever the ranking says.
+    against = relations.neighbours(soft, top_k=1, ranking=1 - soft)
+    assert against[0].tolist() == [0, 0, 1, 0]
 
 
 @pytest.mark.parametrize("bad", [-0.1, np.nan, np.inf])

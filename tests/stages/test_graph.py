@@ -86,6 +86,23 @@ def test_soft_cooccurrence_keeps_probabilities(index: Path, words: Path, tmp_pat
     np.testing.assert_allclose(result.adjacency[0], [0.8, 0.2 * 2 / 3, 0.2 / 3, 0], atol=1e-7)
 
 
+def test_top_k_of_binarised_cooccurrence_keeps_the_likeliest(words: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    folder.mkdir()
+    write_classes(folder, ClassTable.of_names("own", ["person", "sofa", "horse"]))
+    tags = ["person sofa", "person horse", "person horse"]
+    write_photos(
+        folder,
+        [
+            Photo(str(i), f"{i}.jpg", (4, 5), tuple(one.split()), "train", "0" * 64)
+            for i, one in enumerate(tags)
+        ],
+    )
+    # P(sofa|person) = 1/3 and P(horse|person) = 2/3 both count as 1; there is room for one.
+    result = built(Config(tau=0.3, top_k=1, vectors=words), folder, tmp_path / "out")
+    np.testing.assert_allclose(result.adjacency[0], [0.8, 0, 0.2], atol=1e-7)
+
+
 def test_text_relation_by_hand(index: Path, words: Path, tmp_path: Path) -> None:
     result = built(Config(relation="text", vectors=words), index, tmp_path / "out")
     # cos(person, horse) = 0.6, cos(horse, sofa) = 0.8, every other is 0.
