@@ -46,6 +46,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     Raises:
         FileNotFoundError: `inputs` lacks the index, or a stage's artifact lacks a promised file.
     """
-    from stages.reports.page import write_page
+    from stages.reports.page import Look, Surroundings, write_page
 
-    write_page(config, inputs, out, places=context.places, trusted=context.trusted)
+    around = Surroundings(context.places, context.trusted)
+    write_page(Look(**config.model_dump()), inputs, out, around)

@@ -15,21 +15,24 @@ CONFIDENCE_BINS = 64
 
 @dataclass(frozen=True)
 class Views:
-    """What the pipeline says about one photo, all of its size; `mask` only where there is one."""
+    """What the pipeline says about one photo; `mask` only where there is one.
 
-    label: UInt8[np.ndarray, "h w"]
+    All are to have one (height, width): `measure` checks it and says what differs.
+    """
+
+    label: UInt8[np.ndarray, "_ _"]
     """The pseudo-label that networks train on, 255 = ignore."""
-    full: UInt8[np.ndarray, "h w"]
+    full: UInt8[np.ndarray, "_ _"]
     """The complete labelling, before the ignore band."""
-    confidence: UInt8[np.ndarray, "h w"]
+    confidence: UInt8[np.ndarray, "_ _"]
     """0..255."""
     cam: Cam
-    mask: UInt8[np.ndarray, "h w"] | None
+    mask: UInt8[np.ndarray, "_ _"] | None
 
 
 @dataclass(frozen=True)
 class Scored:
-    """Counts of one photo against its mask; q runs over bins of score or confidence."""
+    """Counts of one photo against its mask; q runs over bins of score, s over those of confidence."""
 
     full: Confusion
     """Of the complete labelling."""
@@ -41,7 +44,7 @@ class Scored:
     """Mask pixels of each label."""
     cam: Int64[np.ndarray, "t k q"]
     """Pixels by true label, strongest class of the CAM (in its order) and score."""
-    confidence: Int64[np.ndarray, "t p q"]
+    confidence: Int64[np.ndarray, "t p s"]
     """Pixels by true label, label of `painted` and confidence."""
     boundary: Int64[np.ndarray, "2 t"]
     """(intersection, union) of the boundary bands of each label."""

@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-WIDTH, HEIGHT = 560, 240
-LEFT, RIGHT, TOP, BOTTOM = 52, 12, 12, 40
+WIDTH, HEIGHT = 560.0, 240.0
+LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 18.0, 40.0
 MOST_POINTS = 400
 
 
@@ -42,8 +42,8 @@ class Chart:
     title: str
     across: str
     up: str
-    width: int
-    height: int
+    width: float
+    height: float
     left: float
     right: float
     top: float

@@ -1,7 +1,9 @@
 """A small finished run, written by the real writers: what later stages and the report read."""
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,12 @@ from data.files import digest, write_lines
 from data.labels import write_grey, write_label
 from data.manifest import Photo, write_classes, write_photos, write_problems
 from data.masks import Mask, write_masks
-from data.records import Problem
+from data.records import Problem, Split
 from knowledge.classes import ClassTable
 from knowledge.graph import ClassGraph
 from pipeline.context import Context
 from pipeline.store import Store
+from stages import inspect
 from stages.confusion import Confusion
 
 SIZE = (64, 48)
@@ -47,7 +50,7 @@ class TinyRun:
     def add(
         self,
         stage: str,
-        inputs: Mapping[str, str] | tuple[str, ...],
+        inputs: Iterable[str],
         fill: Callable[[Path], Any],
         **config: Any,
     ) -> Path:
@@ -70,8 +73,6 @@ class TinyRun:
 
 
 def digest_text(*parts: str) -> str:
-    import hashlib
-
     return hashlib.sha256("/".join(parts).encode()).hexdigest()
 
 
@@ -102,9 +103,22 @@ def identity(place: int) -> str:
 
 
 @pytest.fixture
-def tiny_run(tmp_path: Path) -> TinyRun:
-    """Six train and three val photos of 64x48, all nine with masks, all stages but the report."""
-    run = TinyRun(tmp_path / "data", Store(tmp_path / "store"), {})
+def tiny_run(tmp_path: Path, _made_once: TinyRun) -> TinyRun:
+    """Six train and three val photos of 64x48, all nine with masks; a copy to change at will."""
+    store = tmp_path / "store"
+    shutil.copytree(_made_once.root, tmp_path / "data")
+    shutil.copytree(_made_once.store.root, store)
+    inputs = {
+        name: store / path.relative_to(_made_once.store.root)
+        for name, path in _made_once.inputs.items()
+    }
+    return TinyRun(tmp_path / "data", Store(store), inputs)
+
+
+@pytest.fixture(scope="session")
+def _made_once(tmp_path_factory: pytest.TempPathFactory) -> TinyRun:
+    folder = tmp_path_factory.mktemp("tiny")
+    run = TinyRun(folder / "data", Store(folder / "store"), {})
     photos = [_photo(run.root, place) for place in range(9)]
     run.add("index", (), lambda out: _index(out, photos), root="data")
     run.add("masks", ("index",), lambda out: _masks(out, run.root, photos))
@@ -112,10 +126,17 @@ def tiny_run(tmp_path: Path) -> TinyRun:
     run.add("classify", ("index", "graph"), _classify, seed=3, backbone={"name": "tiny"})
     run.add("cams", ("index", "graph", "classify"), lambda out: _cams(out, photos), flip=True)
     run.add("labels", ("index", "cams"), lambda out: _labels(out, photos), crf={"iterations": 10})
-    run.add("segment", ("index", "graph", "classify", "labels"), _segment, seed=3)
+    inspected = ("index", "masks", "cams", "labels")
     run.add(
-        "evaluate", ("index", "masks", "graph", "segment"), lambda out: _evaluate(out, photos, 1)
+        "inspect",
+        inspected,
+        lambda out: inspect.run(inspect.Config(), run.inputs, out, run.context),
     )
+    run.add("segment", ("index", "graph", "classify", "labels"), _segment, seed=3)
+    evaluated = ("index", "masks", "graph", "segment")
+    run.add("evaluate", evaluated, lambda out: _evaluate(out, photos, 3))
+    run.add("segment-masks", ("index", "graph", "classify", "masks"), _segment, seed=3)
+    run.add("evaluate-masks", evaluated, lambda out: _evaluate(out, photos, 1))
     return run
 
 
@@ -126,7 +147,7 @@ def _photo(root: Path, place: int) -> Photo:
     grey = np.random.default_rng(place).integers(60, 200, SIZE, dtype=np.uint8)
     colours = np.stack([grey, np.where(scene(place) == 1, 255, grey), grey], axis=-1)
     Image.fromarray(colours.astype(np.uint8)).save(path)
-    split = "train" if place < 6 else "val"
+    split: Split = "train" if place < 6 else "val"
     return Photo(name, f"photos/{name}.png", SIZE, tags_of(place), split, digest(path))
 
 

@@ -1,0 +1,197 @@
+"""The card of a run: what one must know before believing or comparing its numbers.
+
+`differences` says in what two cards differ, and which of that makes a ranking unfair.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stages.reports.artifacts import Run, read_json
+from stages.reports.ledger import ledger
+
+METRIC = (
+    "mIoU: mean IoU over the classes with a non-empty union, background included, from one "
+    "confusion matrix over the split; mask pixels of 255 are not scored"
+)
+UNKNOWN = "not recorded"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a card."""
+
+    value: Any
+    """A JSON value."""
+    matters: bool
+    """Whether runs that differ here must not be ranked against each other."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One line in which two cards differ."""
+
+    name: str
+    first: Any
+    second: Any
+    matters: bool
+
+
+Card = dict[str, Entry]
+
+
+def make_card(run: Run) -> Card:
+    """The card of `run`, read off its artifacts."""
+    return {**_fairness(run), **_facts(run)}
+
+
+def _fairness(run: Run) -> Card:
+    """What makes a ranking unfair where it differs."""
+    used = ledger(run)
+    quality, scores = run.json("inspect", "quality.json"), run.json("evaluate", "scores.json")
+    values = {
+        "initial weights, classifier": _weights(run, "classify"),
+        "initial weights, network": _weights(run, "segment"),
+        "text knowledge": _text(run),
+        "source of tags": run.config("index").get("tags") or run.config("index").get("reader"),
+        "train photos": _photos(run, "train"),
+        "val photos": _photos(run, "val"),
+        "masks, train": quality.get("masks_sha256") or "none",
+        "masks, val": _val_masks(run),
+        "scales and flip, evaluation": _chosen(run.config("evaluate"), "scales", "flip"),
+        "CRF, evaluation": _chosen(run.config("evaluate"), "crf") or "none",
+        "metric": quality.get("metric") or METRIC,
+        "masks used for training": UNKNOWN if used.training is None else used.training,
+        "masks used for choosing settings": UNKNOWN if used.choosing is None else used.choosing,
+        "labels of the network": run.config("segment").get("labels", "pseudo-labels"),
+        "oracle tags": scores.get("oracle_tags", False),
+    }
+    return {name: Entry(_said(value), matters=True) for name, value in values.items()}
+
+
+def _facts(run: Run) -> Card:
+    """What a reader wants to know, and what two runs may well differ in to be compared."""
+    thresholds = run.json("labels", "thresholds.json")
+    quality = run.json("inspect", "quality.json")
+    values = {
+        "class graph": run.json("graph", "graph.json").get("card", {}).get("relation"),
+        "context head": run.config("segment").get("head"),
+        "scales and flip, CAM": _chosen(run.config("cams"), "scales", "flip"),
+        "CAM normalisation": thresholds.get("normalisation"),
+        "background score": thresholds.get("threshold"),
+        "background score chosen by": thresholds.get("chosen"),
+        "CRF, pseudo-labels": thresholds.get("crf"),
+        "coverage": quality.get("coverage"),
+        "seeds": {name: run.config(name)["seed"] for name in _seeded(run)},
+        "batch sizes": {
+            name: run.config(name)["batch_size"]
+            for name in ("classify", "segment")
+            if "batch_size" in run.config(name)
+        },
+        "versions": _versions(run),
+    }
+    return {name: Entry(_said(value), matters=False) for name, value in values.items()}
+
+
+def differences(first: Card, second: Card) -> list[Difference]:
+    """Every line in which two cards differ, those that forbid a ranking first.
+
+    A line that only one card has counts as different; it matters where that card says so. What
+    nobody recorded is no agreement: "not recorded" differs from itself in lines that matter.
+    """
+    names = [*first, *(name for name in second if name not in first)]
+    found = []
+    for name in names:
+        own, other = first.get(name), second.get(name)
+        matters = any(entry is not None and entry.matters for entry in (own, other))
+        values = [UNKNOWN if entry is None else entry.value for entry in (own, other)]
+        if values[0] != values[1] or (matters and values[0] == UNKNOWN):
+            found.append(Difference(name, values[0], values[1], matters))
+    return sorted(found, key=lambda difference: not difference.matters)
+
+
+def read_card(run: Path) -> Card:
+    """The card in the report of the run in folder `run` (runs/<name>).
+
+    Raises:
+        FileNotFoundError: the run has no report.
+        ValueError: its report is damaged or has no card.
+    """
+    path = run / "report" / "report.json"
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: make the report of that run first")
+    try:
+        lines = read_json(path)["card"]
+        return {name: Entry(line["value"], bool(line["matters"])) for name, line in lines.items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} holds no card: make the report again with --force") from error
+
+
+def compare(first: Path, second: Path) -> tuple[list[Difference], list[dict[str, Any]]]:
+    """(differences of the cards, headline figures side by side) of two runs/<name> folders.
+
+    The figures carry "ranked": False, all of them, where a difference forbids to rank the runs.
+    """
+    found = differences(read_card(first), read_card(second))
+    fair = not any(difference.matters for difference in found)
+    pair = [
+        read_json(run / "report" / "report.json").get("headline", {}) for run in (first, second)
+    ]
+    names = [name for name in pair[0] if name in pair[1]]
+    figures = [
+        {"name": name, "first": pair[0][name], "second": pair[1][name], "ranked": fair}
+        for name in names
+    ]
+    return found, figures
+
+
+def _weights(run: Run, stage: str) -> Any:
+    """Where the weights began: the model's own word, else the stage's settings."""
+    model = run.json(stage, "model.json")
+    own = model.get("weights") or model.get("backbone") or run.config(stage).get("backbone")
+    return own if stage in run else None
+
+
+def _text(run: Run) -> Any:
+    card = run.json("graph", "graph.json").get("card", {})
+    text = card.get("text")
+    return (
+        {key: text[key] for key in ("model", "template", "sha256") if key in text} if text else None
+    )
+
+
+def _photos(run: Run, split: str) -> str:
+    lines = [line for line in run.lines("index", "manifest.jsonl") if line["split"] == split]
+    text = "".join(f"{line['id']} {line['sha256']}\n" for line in lines)
+    return f"{len(lines)}, sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def _val_masks(run: Run) -> str:
+    lines = [line for line in run.lines("masks", "masks.jsonl") if line["split"] == "val"]
+    text = "".join(f"{line['id']} {line['sha256']}\n" for line in lines)
+    return hashlib.sha256(text.encode()).hexdigest() if lines else "none"
+
+
+def _chosen(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    return {name: config[name] for name in names if name in config}
+
+
+def _seeded(run: Run) -> list[str]:
+    return [name for name, artifact in run.artifacts.items() if "seed" in artifact.config]
+
+
+def _versions(run: Run) -> dict[str, str]:
+    """Of the libraries that results depend on, as recorded with the stages that ran."""
+    wanted = ("python", "torch", "timm", "numpy", "PIL", "scipy", "torch_geometric", "torchvision")
+    found: dict[str, set[str]] = {}
+    for artifact in run.artifacts.values():
+        for name, version in artifact.manifest.get("versions", {}).items():
+            if name in wanted:
+                found.setdefault(name, set()).add(str(version))
+    return {name: ", ".join(sorted(found[name])) for name in wanted if name in found}
+
+
+def _said(value: Any) -> Any:
+    return UNKNOWN if value is None or value in ({}, [], "") else value

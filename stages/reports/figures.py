@@ -1,0 +1,199 @@
+"""The numbers at the head of the page, and what its charts and matrices show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
+
+from knowledge.graph import ClassGraph
+from stages.reports.artifacts import Run
+from stages.reports.charts import Chart, Mark, Series, line_chart
+from stages.reports.paint import Picture, matrix_picture
+
+MOST_NAMED = 26
+"""Classes up to which a matrix carries their names."""
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A drawn matrix: rows and columns in the order of `names`."""
+
+    title: str
+    note: str
+    names: tuple[str, ...]
+    """Empty where there are too many to write beside the rows."""
+    picture: Picture
+
+
+def headline(run: Run) -> dict[str, dict[str, Any]]:
+    """name -> {"label", "value" (0..1 or None), "note", "kind"} in the order of the page.
+
+    Every score of a labelling with ignored pixels comes with its coverage, and every network with
+    what calling everything background would have scored.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    quality = run.json("inspect", "quality.json")
+    if quality:
+        found |= _of_labels(quality)
+    for stage, name, label, kind in (
+        ("evaluate", "network", "Network", "main"),
+        ("evaluate-masks", "upper_bound", "Upper bound: fully supervised", "bound"),
+    ):
+        scores = run.json(stage, "scores.json")
+        if scores:
+            note = f"mIoU on val{_count(scores)}"
+            if kind == "bound":
+                note += "; the same network trained on masks, not a result of this method"
+            found[name] = _figure(label, scores.get("miou"), note, kind)
+    scores = run.json("evaluate", "scores.json")
+    if scores:
+        note = "all background, mIoU on val"
+        found["trivial"] = _figure("Trivial labelling", all_background(scores), note, "floor")
+    tags = run.json("classify", "scores.json")
+    if tags:
+        note = "mean AP over classes" + (f" on {tags['split']}" if "split" in tags else "")
+        found["map"] = _figure("Classifier", tags.get("map"), note, "minor")
+    return found
+
+
+def _of_labels(quality: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    scored = quality["photos_with_mask"]
+    where = f"mIoU on train, {scored} photos with a mask"
+    if not scored:
+        where = "no train photo has a mask: not scored"
+    covered, filled = quality["miou_covered"], quality["miou_ignored_as_background"]
+    note = f"{where}; complete labelling, before the ignore band"
+    if covered is not None:
+        note += (
+            f". Of the labels with ignored pixels: coverage {100 * quality['coverage']:.1f} %, "
+            f"{100 * covered:.1f} over covered pixels, {100 * filled:.1f} with ignored pixels as "
+            "background"
+        )
+    found = {
+        "labels": _figure("Pseudo-labels", quality["miou"], note, "main"),
+        "cam": _figure(
+            "Raw CAM", quality["miou_cam"], "mIoU on train at the mask-free threshold", "minor"
+        ),
+    }
+    if scored:
+        note = "all background, mIoU on train; filled with the first tag: "
+        note += f"{100 * quality['miou_first_tag']:.1f}"
+        value = quality["miou_all_background"]
+        found["trivial_labels"] = _figure("Trivial labelling", value, note, "floor")
+    return found
+
+
+def _figure(label: str, value: float | None, note: str, kind: str) -> dict[str, Any]:
+    return {"label": label, "value": value, "note": note, "kind": kind}
+
+
+def _count(scores: Mapping[str, Any]) -> str:
+    count = scores.get("images", scores.get("photos"))
+    return f", {count} photos" if isinstance(count, int) else ""
+
+
+def all_background(scores: Mapping[str, Any]) -> float | None:
+    """mIoU of calling everything background, from the true pixels of each class in `scores`."""
+    pixels = [line["pixels"] for line in scores.get("classes", {}).values() if line.get("pixels")]
+    background = scores.get("classes", {}).get("background", {}).get("pixels")
+    return background / sum(pixels) / len(pixels) if background else None
+
+
+def charts(run: Run) -> list[Chart]:
+    """Training curves and, where there are masks, what thresholds and coverage would have meant."""
+    found = [_sweep(run), _coverage(run)]
+    for stage, name in (
+        ("classify", "classifier"),
+        ("segment", "network"),
+        ("segment-masks", "upper bound"),
+    ):
+        lines = run.lines(stage, "metrics.jsonl")
+        losses = [line for line in lines if isinstance(line.get("loss"), int | float)]
+        epochs = [float(epoch) for epoch in range(1, len(losses) + 1)]
+        series = Series("loss", epochs, [float(line["loss"]) for line in losses])
+        title = f"Training of the {name}"
+        found.append(line_chart([series], title=title, across="epoch", up="loss"))
+    return [chart for chart in found if chart is not None]
+
+
+def _sweep(run: Run) -> Chart | None:
+    quality = run.json("inspect", "quality.json")
+    if "curves" not in quality:
+        return None
+    curves = quality["curves"]
+    marks = [Mark("best, chosen with masks", quality["threshold_best"], quality["miou_cam_best"])]
+    if quality["miou_cam"] is not None:
+        marks.insert(0, Mark("used, chosen without", quality["threshold"], quality["miou_cam"]))
+    return line_chart(
+        [Series("raw CAM", curves["threshold"], curves["miou_cam"])],
+        title="Raw CAM by background score (diagnostic, looks at masks)",
+        across="background score",
+        up="mIoU, train",
+        marks=marks,
+    )
+
+
+def _coverage(run: Run) -> Chart | None:
+    quality = run.json("inspect", "quality.json")
+    if "curves" not in quality:
+        return None
+    curves = quality["curves"]
+    used = (quality["coverage_scored"], quality["miou_covered"])
+    return line_chart(
+        [Series("by confidence", curves["coverage"], curves["miou_at_coverage"])],
+        title="Pseudo-labels by coverage (diagnostic, looks at masks)",
+        across="coverage: share of pixels kept, most confident first",
+        up="mIoU over them, train",
+        marks=[Mark("the ignore band in use", *used)] if used[1] is not None else [],
+    )
+
+
+def matrices(run: Run) -> list[Matrix]:
+    """The class graph, and which class the labelling takes for which where there are masks."""
+    found = []
+    if "graph" in run:
+        graph = ClassGraph.load(run.artifacts["graph"].path)
+        relation = graph.card.get("relation", "not recorded")
+        off = graph.adjacency * (1 - np.eye(len(graph.names), dtype=np.float32))
+        note = f"relation: {relation}; row: the class that receives; the diagonal is left out"
+        found.append(_matrix("Class graph", note, graph.names, off.astype(np.float32)))
+    quality = run.json("inspect", "quality.json")
+    if "confusion" in quality:
+        counts = np.array(quality["confusion"], np.float64)
+        shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        names = tuple(quality["scores"]["classes"])
+        note = "row: what the mask says; column: what the pseudo-label says; share of the row"
+        found.append(_matrix("Confusion", note, names, shares.astype(np.float32)))
+    return found
+
+
+def _matrix(
+    title: str, note: str, names: tuple[str, ...], values: Float32[np.ndarray, "r c"]
+) -> Matrix:
+    alt = f"{title}: {len(names)} by {len(names)} matrix, strongest cells in the table beside it"
+    kept = names if len(names) <= MOST_NAMED else ()
+    return Matrix(title, note, kept, matrix_picture(values, alt))
+
+
+def confusions(run: Run, most: int = 12) -> list[dict[str, Any]]:
+    """The largest wrong cells of the confusion: true class, painted class, share of the true."""
+    quality = run.json("inspect", "quality.json")
+    if "confusion" not in quality:
+        return []
+    counts = np.array(quality["confusion"], np.int64)
+    names = list(quality["scores"]["classes"])
+    wrong = counts * (1 - np.eye(len(counts), dtype=np.int64))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:most]
+    cells = [divmod(int(place), len(counts)) for place in order]
+    return [
+        {
+            "true": names[true],
+            "painted": names[painted],
+            "pixels": int(counts[true, painted]),
+            "share": float(counts[true, painted] / counts[true].sum()),
+        }
+        for true, painted in cells
+        if counts[true, painted]
+    ]
