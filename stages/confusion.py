@@ -33,14 +33,18 @@ class Confusion:
         confusion.matrix += matrix
         return confusion
 
-    def add(self, label: UInt8[np.ndarray, "*shape"], prediction: UInt8[np.ndarray, "*shape"]) -> None:
+    def add(
+        self, label: UInt8[np.ndarray, "*shape"], prediction: UInt8[np.ndarray, "*shape"]
+    ) -> None:
         """Count one photo. True pixels of 255 are ignored; a prediction must name a class everywhere.
 
         Raises ValueError where a prediction holds 255 or another value that is no class, and where
         a true label is neither a class nor 255.
         """
         if label.shape != prediction.shape:
-            raise ValueError(f"label {label.shape} and prediction {prediction.shape} differ in size")
+            raise ValueError(
+                f"label {label.shape} and prediction {prediction.shape} differ in size"
+            )
         if label.size == 0:
             return
         worst = int(prediction.max())
@@ -113,7 +117,9 @@ class Confusion:
     def scores(self, names: Sequence[str]) -> dict[str, object]:
         """All scores as plain JSON values (None where undefined), `names` = background + classes."""
         if len(names) != self.classes:
-            raise ValueError(f"{len(names)} names for {self.classes} classes (the background is one)")
+            raise ValueError(
+                f"{len(names)} names for {self.classes} classes (the background is one)"
+            )
         columns = {
             "iou": self.iou(),
             "precision": self.precision(),
@@ -140,7 +146,9 @@ class Confusion:
         }
 
 
-def _ratio(part: Int64[np.ndarray, " c"], whole: Int64[np.ndarray, " c"]) -> Float64[np.ndarray, " c"]:
+def _ratio(
+    part: Int64[np.ndarray, " c"], whole: Int64[np.ndarray, " c"]
+) -> Float64[np.ndarray, " c"]:
     undefined = np.full(whole.shape, np.nan)
     return np.divide(part, whole, out=undefined, where=whole > 0)
 

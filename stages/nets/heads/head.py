@@ -15,10 +15,10 @@ class Head(nn.Module):
 
     stride: int
     """Pixels of the photo per cell of the logits."""
+    levels: tuple[int, ...]
+    """The backbone maps that are read; entries of the others may hold anything."""
 
-    def forward(
-        self, features: list[Tensor]
-    ) -> tuple[Float[Tensor, "b c h w"], dict[str, Tensor]]:
+    def forward(self, features: list[Tensor]) -> tuple[Float[Tensor, "b c h w"], dict[str, Tensor]]:
         """Logits at `stride` (classes on axis 1, background first) and what `loss` needs of them.
 
         `features[i]` is `b channels[i] H/strides[i] W/strides[i]`, fine to coarse.

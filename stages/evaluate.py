@@ -1,0 +1,198 @@
+"""How good is the network on the val photos, and what does it cost?
+
+    python run_pipeline.py --from evaluate --evaluate.flip
+
+Reads the artifacts of `index`, `graph` and `segment` to predict, and of `masks` to score. The tags of
+val photos are never read: the network names what it sees. Writes
+
+- <id>.png: the prediction for every val photo, palette PNG at the photo's size;
+- scores.json: mIoU and its kin from one confusion matrix over the split, and the network's cost.
+
+Photos predicted by an earlier, killed run are not predicted again. Without masks the predictions are
+written all the same, and `miou` is null with the reason beside it.
+"""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, Field
+
+from pipeline.context import Context
+
+if TYPE_CHECKING:
+    import torch
+
+    from data.manifest import Manifest
+    from data.masks import MaskIndex
+    from data.records import Photo
+    from stages.confusion import Confusion
+    from stages.nets.segmenter import Segmenter
+
+INPUTS = ("index", "masks", "graph", "segment")
+VERSION = 1
+
+DEFINITION = (
+    "mean IoU over the classes (background included) whose union of mask and prediction is not "
+    "empty, from one confusion matrix over the split; mask pixels of 255 are ignored"
+)
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """Settings of the evaluation. The primary figure is at one scale, without mirror image or CRF."""
+
+    scales: tuple[float, ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="sizes to look at each photo in; their scores are averaged",
+    )
+    flip: bool = Field(False, description="look at the mirror image too")
+    batch_size: int = Field(8, ge=1, description="photos of one size predicted at a time")
+    cost_size: tuple[int, int] = Field(
+        (512, 512), description="(height, width) of the photo whose multiply-adds are counted"
+    )
+
+
+def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:
+    """Predict the val photos that have no prediction in `out` yet, then score all of them.
+
+    Raises:
+        FileNotFoundError: a photo is missing.
+        ValueError: a photo, mask or prediction cannot be used or has another size than its photo.
+    """
+    from data.files import replacing
+    from data.manifest import Manifest
+    from data.masks import MaskIndex
+    from knowledge.graph import ClassGraph
+    from stages.nets.cost import cost, peak_memory
+    from stages.nets.device import pick_device
+    from stages.nets.segmenter import load_segmenter
+
+    manifest = Manifest.of(inputs, context.places)
+    photos = manifest.split("val")
+    # "segment", or the upper bound's "segment-masks".
+    trained = next(path for name, path in inputs.items() if name.startswith("segment"))
+    device = pick_device(context.device)
+    segmenter = load_segmenter(trained, ClassGraph.load(inputs["graph"])).to(device)
+    speed = _predict(config, manifest, photos, segmenter, context=context, out=out)
+    scores = _scores(manifest, photos, MaskIndex.of(inputs, context.places), out)
+    price = cost(segmenter, config.cost_size)
+    scores |= {
+        **speed,
+        "params": price.params,
+        "multiply_adds": price.multiply_adds,
+        "multiply_adds_size": list(price.size),
+        "peak_memory_bytes": peak_memory(device),
+        "scales": list(config.scales),
+        "flip": config.flip,
+        "crf": None,
+        "oracle_tags": False,
+        "trained_on": json.loads((trained / "model.json").read_text("utf-8"))["card"],
+    }
+    with replacing(out / "scores.json") as path:
+        path.write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _predict(
+    config: Config,
+    manifest: "Manifest",
+    photos: "Sequence[Photo]",
+    segmenter: "Segmenter",
+    *,
+    context: Context,
+    out: Path,
+) -> dict[str, Any]:
+    """Write the predictions that are missing; how long that took, reading and writing included."""
+    import numpy as np
+    import torch
+
+    from data.labels import write_label
+    from data.loader import decoded, sized_batches
+    from data.photos import read_photo
+
+    todo = [photo for photo in context.mine(photos) if not (out / f"{photo.id}.png").exists()]
+    begun, done = time.monotonic(), len(photos) - len(todo)
+    batches = sized_batches(todo, config.batch_size)
+    for group, images in decoded(batches, lambda p: read_photo(manifest.path(p)), context.workers):
+        for photo, image in zip(group, images, strict=True):
+            if image.shape[:2] != photo.size:
+                raise ValueError(
+                    f"{manifest.path(photo)} is {image.shape[:2]} (height, width), but was indexed "
+                    f"as {photo.size}: index the photos again with --force index"
+                )
+        stack = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+        labels = _label(config, segmenter, stack, context)
+        for photo, label in zip(group, labels.cpu().numpy(), strict=True):
+            write_label(out / f"{photo.id}.png", label, manifest.classes)
+        done += len(group)
+        context.listener.progress(done, len(photos), "photos")
+    seconds = time.monotonic() - begun
+    return {
+        "predicted": len(photos),
+        "seconds": round(seconds, 3),
+        "images_per_second": round(len(todo) / seconds, 3) if todo else None,
+    }
+
+
+def _label(
+    config: Config, segmenter: "Segmenter", images: "torch.Tensor", context: Context
+) -> "torch.Tensor":
+    """The label of every pixel of photos of one size, over all scales and mirror images."""
+    import torch
+
+    from stages.nets.device import autocast
+
+    device = segmenter.backbone.mean.device
+    with torch.inference_mode(), autocast(context.precision, device):
+        return segmenter.predict(images.to(device), scales=config.scales, flip=config.flip)
+
+
+def _scores(
+    manifest: "Manifest", photos: "Sequence[Photo]", masks: "MaskIndex", out: Path
+) -> dict[str, Any]:
+    """Everything that the masks say of the predictions in `out`; nulls where there are none."""
+    from stages.confusion import Confusion
+
+    known = set(masks.ids)
+    scored = [photo for photo in photos if photo.id in known]
+    confusion = Confusion(len(manifest.classes.names) + 1)
+    for photo in scored:
+        _add(confusion, photo, masks, out)
+    scores = confusion.scores(("background", *manifest.classes.names))
+    trivial = confusion.trivial().miou()
+    return {
+        "split": "val",
+        "definition": DEFINITION,
+        "images": len(scored),
+        **scores,
+        "miou_all_background": trivial if scored else None,
+        "reason": _reason(photos, scored),
+        "confusion": confusion.matrix.tolist(),
+    }
+
+
+def _add(confusion: "Confusion", photo: "Photo", masks: "MaskIndex", out: Path) -> None:
+    from data.labels import read_label
+
+    path = out / f"{photo.id}.png"
+    prediction = read_label(path)
+    if prediction.shape != photo.size:
+        raise ValueError(
+            f"{path} is {prediction.shape} (height, width), its photo {photo.size}: delete it, and "
+            "it is predicted again"
+        )
+    try:
+        confusion.add(masks.read(photo), prediction)
+    except ValueError as problem:
+        raise ValueError(f"{path}: {problem}") from problem
+
+
+def _reason(photos: "Sequence[Photo]", scored: "Sequence[Photo]") -> str | None:
+    """Why there is no mIoU; None where there is one."""
+    if scored:
+        return None
+    if not photos:
+        return "no photo is in the val split"
+    return f"none of the {len(photos)} val photos has a mask"

@@ -1,0 +1,164 @@
+"""What a frozen backbone says of every photo, made once and kept in memory.
+
+On a small machine the backbone is nearly all of a training's cost; frozen, it says the same of a photo
+in every epoch. Kept are the maps that a head reads, in bfloat16, of the photo and of its mirror image.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from data.loader import ahead, decoded, sized_batches
+from data.photos import read_photo
+from data.records import Photo
+from pipeline.context import Context
+from stages.nets.backbone import Backbone
+from stages.nets.device import autocast
+from stages.nets.segmenter import Segmenter
+from stages.pixel_labels import PixelLabels
+
+IGNORE = 255
+BYTES = 2
+"""Of one bfloat16."""
+
+
+@dataclass(frozen=True)
+class FeatureBatch:
+    """Whole photos of several sizes as their maps, on zeros at the bottom and on the right."""
+
+    features: list[Tensor]
+    """One entry a backbone map; those that no head reads have no cells."""
+    labels: Int64[Tensor, "b h w"]
+    """0 background, 1..C classes, 255 ignore and outside the photo."""
+    weights: Float[Tensor, "b h w"] | None
+    """Weight of every pixel in the loss, 0 outside the photo."""
+    ids: list[str]
+
+
+class FeatureCache:
+    """Maps, labels and weights of photos, and epochs of batches of them.
+
+    Order and mirroring are a pure function of (seed, epoch, position), so that a resumed training
+    goes on as it would have gone.
+    """
+
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        labels: PixelLabels,
+        *,
+        path: Callable[[Photo], Path],
+        flip: bool,
+        gib: float,
+        context: Context,
+    ) -> None:
+        """Run the backbone over all photos of `labels` and keep the maps that the head reads.
+
+        Raises ValueError where they do not fit into `gib` GiB, and where a label is not of its
+        photo's size.
+        """
+        backbone = segmenter.backbone
+        self.levels, self.photos, self.flip = segmenter.head.levels, labels.photos, flip
+        self.strides, self.channels = backbone.strides, backbone.channels
+        self.step = max(backbone.strides)
+        needed = self._bytes() / 2**30
+        if needed > gib:
+            raise ValueError(
+                f"the maps of {len(self.photos)} photos take {needed:.1f} GiB, more than "
+                f"--segment.cache-gib {gib:g}: raise it, or use --segment.features frozen"
+            )
+        self.labels = [_checked(labels.label(photo), photo, "label") for photo in self.photos]
+        self.weights = None
+        if labels.confidence is not None:
+            self.weights = [_checked(labels.weight(p), p, "confidence") for p in self.photos]
+        self.maps = self._extracted(backbone, path, context)
+
+    def _bytes(self) -> int:
+        """Memory that the maps will take, in bytes."""
+        pixels = sum(_up(p.size[0], self.step) * _up(p.size[1], self.step) for p in self.photos)
+        cell = sum(self.channels[level] / self.strides[level] ** 2 for level in self.levels)
+        return round(pixels * cell * BYTES * (2 if self.flip else 1))
+
+    def _extracted(
+        self, backbone: Backbone, path: Callable[[Photo], Path], context: Context
+    ) -> dict[str, list[list[Tensor]]]:
+        """Per photo: the kept maps as they are and, with `flip`, those of the mirror image."""
+        found: dict[str, list[list[Tensor]]] = {}
+        device = backbone.mean.device
+        batches = sized_batches(self.photos, 1)
+        images = decoded(batches, lambda photo: read_photo(path(photo)), context.workers)
+        for (photo,), (image,) in images:
+            views = [image, image[:, ::-1]] if self.flip else [image]
+            stack = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).to(device)
+            with torch.no_grad(), autocast(context.precision, device):
+                maps = backbone(stack)
+            kept = [maps[level].to("cpu", torch.bfloat16) for level in self.levels]
+            found[photo.id] = [[m[view].clone() for m in kept] for view in range(len(views))]
+            context.listener.progress(len(found), len(self.photos), "photos")
+        return found
+
+    def batches(
+        self, seed: int, epoch: int, start: int, *, batch_size: int
+    ) -> Iterator[FeatureBatch]:
+        """The batches `start`, `start + 1`, ... of `epoch`; the last one is filled from the front."""
+        rng = np.random.default_rng([seed, epoch])
+        order = rng.permutation(len(self.photos))
+        total = _up(len(self.photos), batch_size)
+        plan = [
+            (int(i), bool(f))
+            for i, f in zip(np.resize(order, total), rng.random(total) < 0.5, strict=True)
+        ]
+        chunks = [plan[at : at + batch_size] for at in range(0, total, batch_size)]
+        return ahead(self._batch, chunks[start:], threads=1, depth=2)
+
+    def _batch(self, places: list[tuple[int, bool]]) -> FeatureBatch:
+        height, width = (
+            max(_up(self.photos[i].size[axis], self.step) for i, _ in places) for axis in (0, 1)
+        )
+        features = [torch.zeros(len(places), 0, 1, 1) for _ in self.strides]
+        for place, level in enumerate(self.levels):
+            s = self.strides[level]
+            canvas = torch.zeros(len(places), self.channels[level], height // s, width // s)
+            canvas = canvas.contiguous(memory_format=torch.channels_last)
+            for row, (i, flipped) in enumerate(places):
+                views = self.maps[self.photos[i].id]
+                one = views[1 if flipped and self.flip else 0][place]
+                canvas[row, :, : one.shape[1], : one.shape[2]] = one
+            features[level] = canvas
+        labels = self._pixels(self.labels, places, (height, width), IGNORE).long()
+        weights = None
+        if self.weights is not None:
+            weights = self._pixels(self.weights, places, (height, width), 0)
+        return FeatureBatch(features, labels, weights, [self.photos[i].id for i, _ in places])
+
+    def _pixels(
+        self, pixels: list[Tensor], places: list[tuple[int, bool]], size: tuple[int, int], fill: int
+    ) -> Tensor:
+        """Labels or weights of a batch, mirrored as their photos are, on `fill`."""
+        rows = []
+        for i, flipped in places:
+            one = pixels[i].flip(1) if flipped and self.flip else pixels[i]
+            below, after = size[0] - one.shape[0], size[1] - one.shape[1]
+            rows.append(functional.pad(one, (0, after, 0, below), value=fill))
+        return torch.stack(rows)
+
+
+def _up(length: int, step: int) -> int:
+    return -(-length // step) * step
+
+
+def _checked(
+    pixels: UInt8[np.ndarray, "h w"] | Float[np.ndarray, "h w"], photo: Photo, name: str
+) -> Tensor:
+    if pixels.shape != photo.size:
+        raise ValueError(
+            f"{name} of {photo.id} is {pixels.shape}, its photo {photo.size} (height, width): "
+            "make the labels again from these photos"
+        )
+    return torch.from_numpy(np.ascontiguousarray(pixels))

@@ -1,0 +1,314 @@
+"""The network: backbone and context head, trained on the pseudo-labels.
+
+    python run_pipeline.py --from segment --segment.head none --segment.seed 1
+
+Reads the artifacts of `index`, `graph`, `classify` (its backbone, with --segment.weights classifier)
+and `labels`. With --segment.labels masks it reads `masks` instead: the fully supervised upper bound,
+declared as such wherever its numbers appear. Writes
+
+- model.safetensors, model.json: the network, enough to load it on its own;
+- metrics.jsonl: loss and learning rate by epoch.
+
+A killed training continues from its checkpoint; on the CPU it ends in the same bits.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from pipeline.context import Context
+from pipeline.key import Place
+from stages.nets.settings import GrmConfig, HeadConfig
+
+if TYPE_CHECKING:
+    import torch
+
+    from data.manifest import Manifest
+    from knowledge.graph import ClassGraph
+    from stages.nets.backbone import Backbone
+    from stages.nets.losses import Criterion
+    from stages.nets.segmenter import Segmenter
+    from stages.pixel_labels import PixelLabels
+
+INPUTS = ("index", "graph", "classify", "labels")
+VERSION = 1
+
+CHECKPOINT_SECONDS = 30.0
+"""Time between checkpoints: what a killed training loses at most."""
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """Settings of the segmentation network and its training. Sizes are in pixels."""
+
+    labels: Literal["pseudo", "masks"] = Field(
+        "pseudo", description="what to train on; masks: the fully supervised upper bound"
+    )
+    ignore_band: bool = Field(
+        True, description="leave out the pixels that the pseudo-labels ignore, or use all of them"
+    )
+    confidence: float = Field(
+        0.0,
+        ge=0,
+        description="exponent of the labels' confidence as weight of a pixel; 0: all alike",
+    )
+    head: Literal["none", "grm"] = Field("grm", description="context head")
+    backbone: str = Field("resnet101", description="image network, any timm name")
+    weights: Literal["imagenet", "scratch", "file", "classifier"] = Field(
+        "imagenet",
+        description="initial weights; classifier: of the backbone that `classify` trained",
+    )
+    weights_file: Annotated[Path | None, Place()] = Field(
+        None, description="safetensors file with timm's keys, for --segment.weights file"
+    )
+    weights_supervision: str | None = Field(
+        None, description="what the weight file was trained from, where it does not say so"
+    )
+    features: Literal["trained", "frozen", "cached"] = Field(
+        "trained",
+        description="backbone: trained along; frozen; or frozen and run once over whole photos, "
+        "its maps kept in memory (crop and scale then have no effect)",
+    )
+    cache_gib: float = Field(2.0, gt=0, description="most memory for cached maps, in GiB")
+    frozen_norm: bool = Field(True, description="keep the backbone's batch-norm statistics")
+    output_stride: Literal[8, 16, 32] = Field(16, description="stride of the backbone's last map")
+    width: int = Field(256, ge=1, description="channels of the decoder")
+    dilations: tuple[int, ...] = Field(
+        (6, 12, 18), description="dilations of the decoder's depthwise branches, in cells"
+    )
+    step_width: int = Field(
+        48, ge=0, description="channels taken from the next finer map; 0 leaves that step out"
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the decoder's inputs dropped")
+    grm: GrmConfig = Field(GrmConfig(), description="the graph reasoning module of head grm")
+    lovasz: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="share of Lovász-softmax in the loss; the rest is cross-entropy",
+    )
+    class_power: float = Field(
+        0.3, ge=0, description="class weights (mean / frequency)^power, counted on the labels"
+    )
+    loss_stride: Literal[1, 2, 4, 8] = Field(4, description="the loss sees one pixel in this many")
+    optimiser: Literal["adamw", "sgd"] = Field("sgd", description="sgd has momentum 0.9")
+    lr: float = Field(0.0025, gt=0, description="learning rate of the head")
+    backbone_lr: float = Field(0.00025, gt=0, description="learning rate of the backbone")
+    weight_decay: float = Field(5e-4, ge=0, description="of matrices and kernels")
+    schedule: Literal["poly", "cosine", "constant"] = Field("poly", description="rate over time")
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the training with a rising rate")
+    clip: float | None = Field(10.0, gt=0, description="largest norm of all gradients together")
+    epochs: int = Field(19, ge=1, description="passes over the photos")
+    batch_size: int = Field(10, ge=1, description="photos a step")
+    crop: int = Field(321, ge=1, description="side of the square crops")
+    scale: tuple[float, float] = Field((0.5, 1.5), description="range of random scaling")
+    flip: bool = Field(True, description="mirror every second photo")
+    seed: int = Field(0, ge=0, description="of initial weights, order, augmentation and dropout")
+
+
+def sources(config: Config) -> dict[str, Path]:
+    """The weight file, whose content the result depends on."""
+    used = config.weights == "file" and config.weights_file is not None
+    return {"weights_file": Path(str(config.weights_file))} if used else {}
+
+
+def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:
+    """Train the network, continuing from `out/checkpoint.pt` where there is one.
+
+    Raises:
+        FileNotFoundError: a photo, a label or the weight file is missing.
+        ValueError: settings, labels or weights that cannot be used; the message says which.
+    """
+    from data.manifest import Manifest
+    from knowledge.graph import ClassGraph
+    from stages.nets.device import pick_device
+    from stages.nets.segmenter import save_segmenter
+
+    manifest = Manifest.of(inputs, context.places)
+    graph = ClassGraph.load(inputs["graph"])
+    graph.check(manifest.classes.names)
+    labels = _labels(config, manifest, inputs, context)
+    segmenter = _network(config, inputs, graph).to(pick_device(context.device))
+    _train(config, manifest, labels, segmenter, context=context, out=out)
+    save_segmenter(
+        out,
+        segmenter,
+        head=config.head,
+        config=_head_config(config),
+        graph=graph,
+        card={"labels": labels.said, "photos": len(labels.photos), "seed": config.seed},
+    )
+    (out / "checkpoint.pt").unlink(missing_ok=True)
+
+
+def _labels(
+    config: Config, manifest: "Manifest", inputs: Mapping[str, Path], context: Context
+) -> "PixelLabels":
+    from data.masks import MaskIndex
+    from stages.pixel_labels import PixelLabels
+
+    if config.labels == "masks":
+        labels = PixelLabels.drawn(manifest, MaskIndex.of(inputs, context.places))
+        context.note(f"upper bound: trained on {len(labels.photos)} masks, not on pseudo-labels")
+        return labels
+    return PixelLabels.pseudo(
+        manifest,
+        inputs["labels"],
+        ignore_band=config.ignore_band,
+        confidence=config.confidence,
+    )
+
+
+def _head_config(config: Config) -> HeadConfig:
+    return HeadConfig(
+        width=config.width,
+        dilations=config.dilations,
+        step_width=config.step_width,
+        dropout=config.dropout,
+        grm=config.grm,
+    )
+
+
+def _network(config: Config, inputs: Mapping[str, Path], graph: "ClassGraph") -> "Segmenter":
+    """The network before training: the same seed gives all heads the same backbone and decoder."""
+    import torch
+
+    from stages.nets.segmenter import build_segmenter
+
+    torch.manual_seed(config.seed)
+    segmenter = build_segmenter(
+        _backbone(config, inputs, graph),
+        config.head,
+        _head_config(config),
+        classes=len(graph.names) + 1,
+        graph=graph,
+    )
+    if config.features != "trained":
+        segmenter.backbone.requires_grad_(False)
+    return segmenter.to(memory_format=torch.channels_last)
+
+
+def _backbone(config: Config, inputs: Mapping[str, Path], graph: "ClassGraph") -> "Backbone":
+    from stages.nets.backbone import build_backbone
+
+    if config.weights == "classifier":
+        from stages.nets.classifier import load_classifier
+
+        return load_classifier(inputs["classify"], graph).backbone
+    if config.weights == "file" and config.weights_file is None:
+        raise ValueError("--segment.weights file needs --segment.weights-file PATH")
+    return build_backbone(
+        config.backbone,
+        output_stride=config.output_stride,
+        weights=Path(str(config.weights_file)) if config.weights == "file" else config.weights,
+        frozen_norm=config.frozen_norm,
+        supervision=config.weights_supervision,
+    )
+
+
+def _train(
+    config: Config,
+    manifest: "Manifest",
+    labels: "PixelLabels",
+    segmenter: "Segmenter",
+    *,
+    context: Context,
+    out: Path,
+) -> None:
+    import torch
+
+    from stages.nets.fit import SCHEDULES, fit
+    from stages.nets.losses import Criterion, class_weights
+    from stages.nets.optimiser import OPTIMISERS, parameter_groups
+
+    along = config.features == "trained"
+    segmenter.train()
+    segmenter.backbone.train(along)
+    parts: list[tuple[torch.nn.Module, float]] = [
+        (segmenter.head, config.lr),
+        (segmenter.backbone, config.backbone_lr),
+    ]
+    weights = class_weights(torch.from_numpy(labels.pixels()), config.class_power)
+    criterion = Criterion(
+        segmenter.head,
+        stride=config.loss_stride,
+        lovasz=config.lovasz,
+        class_weights=weights.to(segmenter.backbone.mean.device),
+    )
+    step, loader = _feed(config, manifest, labels, segmenter, criterion=criterion, context=context)
+    # Weights are drawn: from here on, arms with other heads see the same dropout draws.
+    torch.manual_seed(config.seed + 1)
+    fit(
+        step,
+        segmenter if along else segmenter.head,
+        OPTIMISERS[config.optimiser](parameter_groups(parts, config.weight_decay)),
+        SCHEDULES[config.schedule](config.warmup),
+        loader,
+        epochs=config.epochs,
+        steps_per_epoch=-(-len(labels.photos) // config.batch_size),
+        clip=config.clip,
+        checkpoint=out / "checkpoint.pt",
+        every_seconds=CHECKPOINT_SECONDS,
+        context=context,
+        metrics=out / "metrics.jsonl",
+    )
+
+
+def _feed(
+    config: Config,
+    manifest: "Manifest",
+    labels: "PixelLabels",
+    segmenter: "Segmenter",
+    *,
+    criterion: "Criterion",
+    context: Context,
+) -> "tuple[Callable[[Any], torch.Tensor], Callable[[int, int], Iterable[Any]]]":
+    """A step of the training and where its batches come from."""
+    import torch
+
+    from data.loader import PhotoSet, TrainingLoader
+    from data.transforms import TrainTransform
+    from stages.nets.device import autocast
+    from stages.nets.feature_cache import FeatureCache
+
+    device = segmenter.backbone.mean.device
+    weight = labels.weight if labels.confidence is not None else None
+
+    def on_features(batch: Any) -> torch.Tensor:
+        with autocast(context.precision, device):
+            logits, aux = segmenter.head([level.to(device) for level in batch.features])
+        return criterion(logits, aux, batch.labels.to(device), _moved(batch.weights, device))
+
+    def on_images(batch: Any) -> torch.Tensor:
+        with autocast(context.precision, device):
+            with torch.set_grad_enabled(config.features == "trained"):
+                maps = segmenter.backbone(batch.images.to(device))
+            logits, aux = segmenter.head(maps)
+        return criterion(logits, aux, batch.labels.to(device), _moved(batch.weights, device))
+
+    if config.features == "cached":
+        cache = FeatureCache(
+            segmenter,
+            labels,
+            path=manifest.path,
+            flip=config.flip,
+            gib=config.cache_gib,
+            context=context,
+        )
+        return on_features, lambda epoch, start: cache.batches(
+            config.seed, epoch, start, batch_size=config.batch_size
+        )
+    photos = PhotoSet.of(manifest, labels.photos, label=labels.label, weight=weight)
+    loader = TrainingLoader(
+        photos,
+        batch_size=config.batch_size,
+        transform=TrainTransform(crop=config.crop, scale=config.scale, flip=config.flip),
+        seed=config.seed,
+        workers=context.workers,
+    )
+    return on_images, loader
+
+
+def _moved(weights: "torch.Tensor | None", device: "torch.device") -> "torch.Tensor | None":
+    return None if weights is None else weights.to(device)
