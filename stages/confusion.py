@@ -36,7 +36,7 @@ class Confusion:
     def add(
         self, label: UInt8[np.ndarray, "*shape"], prediction: UInt8[np.ndarray, "*shape"]
     ) -> None:
-        """Count one photo. True pixels of 255 are ignored; a prediction must name a class everywhere.
+        """Count one photo; true pixels of 255 are ignored.
 
         Raises ValueError where a prediction holds 255 or another value that is no class, and where
         a true label is neither a class nor 255.
@@ -59,8 +59,8 @@ class Confusion:
         if counts[self.classes : IGNORE].any():
             wrong = self.classes + int(counts[self.classes : IGNORE].sum(axis=1).nonzero()[0][0])
             raise ValueError(
-                f"a mask holds {wrong}, but classes are 0 to {self.classes - 1} (and {IGNORE} to ignore). "
-                "COCO masks with category ids 1-90 must be mapped to 1-80 first"
+                f"a mask holds {wrong}, but classes are 0 to {self.classes - 1} "
+                f"(and {IGNORE} to ignore); COCO ids 1-90 vs 1-80: map the category ids first"
             )
         self.matrix += counts[: self.classes]
 
@@ -71,7 +71,7 @@ class Confusion:
         self.matrix += other.matrix
 
     def trivial(self) -> "Confusion":
-        """What a labelling that calls every pixel background would have scored on the same pixels."""
+        """What calling every pixel background would have scored on the same pixels."""
         empty = Confusion(self.classes)
         empty.matrix[:, 0] = self.matrix.sum(axis=1)
         return empty
@@ -103,7 +103,7 @@ class Confusion:
         return _mean(self.iou()[self.union() > 0])
 
     def miou_present(self) -> float:
-        """Mean IoU over the classes that the masks show; what is hallucinated elsewhere costs nothing."""
+        """Mean IoU over the classes that the masks show: other painted classes cost nothing."""
         return _mean(self.iou()[self.matrix.sum(axis=1) > 0])
 
     def miou_eps(self) -> float:
@@ -115,7 +115,7 @@ class Confusion:
         return _mean(_ratio(np.trace(self.matrix)[None], self.matrix.sum()[None]))
 
     def scores(self, names: Sequence[str]) -> dict[str, object]:
-        """All scores as plain JSON values (None where undefined), `names` = background + classes."""
+        """All scores as plain JSON values, None where undefined; `names`: background first."""
         if len(names) != self.classes:
             raise ValueError(
                 f"{len(names)} names for {self.classes} classes (the background is one)"

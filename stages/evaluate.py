@@ -2,14 +2,14 @@
 
     python run_pipeline.py --from evaluate --evaluate.flip
 
-Reads the artifacts of `index`, `graph` and `segment` to predict, and of `masks` to score. The tags of
-val photos are never read: the network names what it sees. Writes
+Reads the artifacts of `index`, `graph` and `segment` to predict, and of `masks` to score. The tags
+of val photos are never read: the network names what it sees. Writes
 
 - <id>.png: the prediction for every val photo, palette PNG at the photo's size;
 - scores.json: mIoU and its kin from one confusion matrix over the split, and the network's cost.
 
-Photos predicted by an earlier, killed run are not predicted again. Without masks the predictions are
-written all the same, and `miou` is null with the reason beside it.
+Photos predicted by an earlier, killed run are not predicted again. Without masks the predictions
+are written all the same, and `miou` is null with the reason beside it.
 """
 
 import json
@@ -41,7 +41,7 @@ DEFINITION = (
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    """Settings of the evaluation. The primary figure is at one scale, without mirror image or CRF."""
+    """Settings of the evaluation. The primary figure: one scale, no mirror image, no CRF."""
 
     scales: tuple[float, ...] = Field(
         (1.0,),

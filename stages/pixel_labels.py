@@ -1,6 +1,5 @@
 """The pixel labels that a segmentation network is trained on: pseudo-labels, or declared masks."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -2,8 +2,8 @@
 
     python run_pipeline.py --from segment --segment.head none --segment.seed 1
 
-Reads the artifacts of `index`, `graph`, `classify` (its backbone, with --segment.weights classifier)
-and `labels`. With --segment.labels masks it reads `masks` instead: the fully supervised upper bound,
+Reads the artifacts of `index`, `graph`, `classify` (its backbone, --segment.weights classifier) and
+`labels`. With --segment.labels masks it reads `masks` instead: the fully supervised upper bound,
 declared as such wherever its numbers appear. Writes
 
 - model.safetensors, model.json: the network, enough to load it on its own;

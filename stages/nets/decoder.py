@@ -1,7 +1,8 @@
 """The small decoder that the heads `none` and `grm` share: a light ASPP and one finer step.
 
-Atrous spatial pyramid pooling after Chen et al. 2017 (arXiv 1706.05587), with depthwise branches, and
-the low-level step of DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611), at a size that trains on a CPU.
+Atrous spatial pyramid pooling after Chen et al. 2017 (arXiv 1706.05587), with depthwise branches,
+and the low-level step of DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611), at a size that trains on
+a CPU.
 """
 
 from collections.abc import Sequence
@@ -18,8 +19,8 @@ from stages.nets.settings import HeadConfig
 class Decoder(nn.Module):
     """Backbone maps to one map `b width h w`, ready for a 1x1 classifier.
 
-    All maps at the coarsest stride are concatenated (at output stride 16 a ResNet gives two of them);
-    the next finer map comes in by a step up, unless `config.step_width` is 0.
+    All maps at the coarsest stride are concatenated (at output stride 16 a ResNet gives two of
+    them); the next finer map comes in by a step up, unless `config.step_width` is 0.
     """
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], config: HeadConfig) -> None:
@@ -35,7 +36,7 @@ class Decoder(nn.Module):
         self.stride = strides[-1] if self.step is None else strides[self.step]
         self.width = config.width + (0 if self.step is None else config.step_width)
         inputs = sum(channels[i] for i in deep)
-        # Levels of one backbone differ in scale by orders of magnitude; standardised, they weigh alike.
+        # Levels of one backbone differ in scale by far; standardised, they weigh alike.
         self.standard = nn.BatchNorm2d(inputs, affine=False)
         self.dropout = nn.Dropout2d(config.dropout)
         self.reduce = _layer(nn.Conv2d(inputs, config.width, 1, bias=False))

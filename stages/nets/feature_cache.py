@@ -1,7 +1,8 @@
 """What a frozen backbone says of every photo, made once and kept in memory.
 
-On a small machine the backbone is nearly all of a training's cost; frozen, it says the same of a photo
-in every epoch. Kept are the maps that a head reads, in bfloat16, of the photo and of its mirror image.
+On a small machine the backbone is nearly all of a training's cost; frozen, it says the same of a
+photo in every epoch. Kept are the maps that a head reads, in bfloat16, of the photo and of its
+mirror image.
 """
 
 from collections.abc import Callable, Iterator
@@ -106,7 +107,7 @@ class FeatureCache:
     def batches(
         self, seed: int, epoch: int, start: int, *, batch_size: int
     ) -> Iterator[FeatureBatch]:
-        """The batches `start`, `start + 1`, ... of `epoch`; the last one is filled from the front."""
+        """The batches `start`, `start + 1`, ... of `epoch`; the last is filled from the front."""
         rng = np.random.default_rng([seed, epoch])
         order = rng.permutation(len(self.photos))
         total = _up(len(self.photos), batch_size)

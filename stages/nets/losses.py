@@ -34,7 +34,7 @@ def cross_entropy(
 
 
 def class_weights(pixels: Int64[Tensor, " c"], power: float) -> Float[Tensor, " c"]:
-    """(mean / frequency)^power of each class; 1 where a class has no pixel. Power 0 weighs all alike.
+    """(mean / frequency)^power of each class; 1 where a class has no pixel. Power 0: all alike.
 
     `pixels` counts the labelled pixels of each class; the mean is over classes that have some.
     """
@@ -50,9 +50,9 @@ def lovasz_softmax(
 ) -> Float[Tensor, ""]:
     """Lovász-softmax: the convex extension of 1 - IoU, mean over the classes present in the batch.
 
-    Berman, Triki, Blaschko 2018 (arXiv 1705.08790), equations 8, 9 and 11: the pixel errors m(c) of a
-    class, sorted downwards, are weighted by the discrete gradient of the Jaccard loss. All labelled
-    pixels of the batch count as one set. For certain predictions it equals the mean of 1 - IoU.
+    Berman, Triki, Blaschko 2018 (arXiv 1705.08790), equations 8, 9 and 11: the pixel errors m(c) of
+    a class, sorted downwards, are weighted by the discrete gradient of the Jaccard loss. The
+    labelled pixels of a batch are one set. For certain predictions it is the mean of 1 - IoU.
     """
     c = logits.shape[1]
     labelled = labels != IGNORE

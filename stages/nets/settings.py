@@ -1,4 +1,4 @@
-"""Settings of the segmentation heads: light, so that a stage's Config can hold them without torch."""
+"""Settings of the segmentation heads: light, a stage's Config holds them without torch."""
 
 from typing import Literal
 
@@ -10,7 +10,7 @@ class GrmConfig(BaseModel, frozen=True, extra="forbid"):
 
     mode: Literal["intended", "released"] = Field(
         "intended",
-        description="intended: image-dependent graph; released: the public code with its defects, for study",
+        description="intended, or released: the public code with its defects, for study",
     )
     width: int = Field(256, ge=1, description="channels of a class node")
     background_node: bool = Field(

@@ -1,9 +1,9 @@
 """Head `grm`: the graph reasoning module of arXiv 2309.14057 between decoder and classifier.
 
-The paper's public code cannot be what was meant (see `grm_released`); this is the module as intended,
-put together from the abstract, SGR (Liang et al. 2018, "Symbolic Graph Reasoning Meets
-Convolutions") and ADD-GCN (Ye et al. 2020, a static and then a dynamic adjacency). At the start its output
-gate is 0, so that the head equals `none` bit for bit.
+The paper's public code cannot be what was meant (see `grm_released`); this is the module as
+intended, put together from the abstract, SGR (Liang et al. 2018, "Symbolic Graph Reasoning Meets
+Convolutions") and ADD-GCN (Ye et al. 2020, a static and then a dynamic adjacency). At the start its
+output gate is 0, so that the head equals `none` bit for bit.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,13 +20,13 @@ from stages.nets.settings import GrmConfig, HeadConfig
 
 
 class Grm(nn.Module):
-    """x -> x + gamma * what the classes of this photo, after talking along the graph, say of each pixel."""
+    """x + gamma * what the classes of this photo say of each pixel, once the graph mixed them."""
 
     adjacency: Tensor
     embeddings: Tensor
 
     def __init__(self, width: int, graph: ClassGraph, config: GrmConfig) -> None:
-        """`width` channels in and out; nodes are the graph's classes, and the background if wished."""
+        """`width` channels in and out; nodes: the graph's classes, and background if wished."""
         super().__init__()
         adjacency, embeddings = nodes_of(graph, config.background_node)
         self.register_buffer("adjacency", adjacency)  # n n, rows sum to 1
@@ -49,7 +49,7 @@ class Grm(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(()))
 
     def forward(self, x: Float[Tensor, "b width h w"]) -> Float[Tensor, "b width h w"]:
-        """Specification of the module, steps 3 to 6; the first two are `read`."""
+        """Read the photo into nodes, mix them along the graph, hand them back to the pixels."""
         nodes = self.read(x)  # b n d
         graph = self.mixed_adjacency(nodes)  # b n n
         first, second = self.reason
@@ -59,7 +59,7 @@ class Grm(nn.Module):
         return x + self.gamma * said.transpose(1, 2).reshape(x.shape)
 
     def read(self, x: Float[Tensor, "b width h w"]) -> Float[Tensor, "b n d"]:
-        """Steps 1 and 2: pixels vote for nodes; a node is its voters' mean value and its embedding."""
+        """Steps 1 and 2: pixels vote; a node is its voters' mean value and its embedding."""
         votes = self.vote(x).flatten(2).softmax(dim=1)  # b n hw, sums to 1 over nodes
         values = self.value(x).flatten(2).transpose(1, 2)  # b hw d
         evidence = votes @ values / votes.sum(dim=2, keepdim=True).clamp_min(1e-6)
@@ -75,8 +75,10 @@ class Grm(nn.Module):
     def shares(
         self, x: Float[Tensor, "b width h w"], nodes: Float[Tensor, "b n d"]
     ) -> Float[Tensor, "b p n"]:
-        """Step 5: what each pixel takes from each node, sums to 1 over nodes. A dot product, so that
-        a node's own part cannot cancel in the softmax."""
+        """Step 5: what each pixel takes from each node, sums to 1 over nodes.
+
+        A dot product, so that a node's own part cannot cancel in the softmax.
+        """
         pixels = self.pixel_query(x).flatten(2).transpose(1, 2)  # b p d
         scores = pixels @ self.node_key(nodes).transpose(1, 2) / pixels.shape[-1] ** 0.5
         return scores.softmax(dim=2)
@@ -85,7 +87,7 @@ class Grm(nn.Module):
 def nodes_of(
     graph: ClassGraph, background: bool
 ) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n e"]]:
-    """Adjacency and embeddings, with a background node in front: zero embedding, only its own edge."""
+    """Adjacency and embeddings; a background node in front has no vector and no neighbour."""
     adjacency = torch.from_numpy(graph.adjacency).float()
     embeddings = torch.from_numpy(graph.embeddings).float()
     if not background:

@@ -1,7 +1,7 @@
-"""The graph reasoning module as its public code has it, defects and all: for study, never by default.
+"""The graph reasoning module as its public code has it, defects and all: for study only.
 
-Written from the description of JIA-ZHANG666/GRM_layer, deeplab-pytorch-master/libs/models/grm_layer.py
-and deeplabv2.py (no licence: nothing copied). Its defects, kept on purpose:
+Written from a description of JIA-ZHANG666/GRM_layer, libs/models/grm_layer.py and deeplabv2.py in
+deeplab-pytorch-master (no licence: nothing copied). Its defects, kept on purpose:
 
 - a score that adds a pixel's part and a node's part, under a softmax over pixels: the node's part
   cancels, every node gets one and the same map, and no class is routed anywhere;

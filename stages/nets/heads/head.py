@@ -26,6 +26,6 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def loss(self, aux: dict[str, Tensor], labels: Int64[Tensor, "b h w"]) -> Float[Tensor, ""]:
-        """The head's own losses, weighted, on labels with 255 = ignore; 0 unless a head has some."""
+        """The head's own losses, weighted, on labels with 255 = ignore; 0 by default."""
         del aux
         return labels.new_zeros((), dtype=next(self.parameters()).dtype)

@@ -1,4 +1,4 @@
-"""Head `none`: decoder and 1x1 classifier, the baseline that every context head is compared with."""
+"""Head `none`: decoder and 1x1 classifier, what every context head is compared with."""
 
 from collections.abc import Sequence
 
