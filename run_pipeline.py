@@ -1,0 +1,63 @@
+"""From photos with tags to pixel masks and a segmentation network, every stage cached.
+
+python run_pipeline.py                                              the built-in demo, on any machine
+python run_pipeline.py --recipe voc --dataset.root VOCdevkit/VOC2012
+python run_pipeline.py --recipe folder --dataset.root photos --dataset.tags tags.csv
+python run_pipeline.py --from labels --labels.crf.iterations 5      a stage and what follows, anew
+python run_pipeline.py --until labels | --only inspect | --force cams | --dry-run
+python run_pipeline.py status | why labels | verify | gc
+python run_pipeline.py labels --help                                what a stage's settings mean
+"""
+
+import sys
+
+from pipeline import cli
+from pipeline.graph import Pipeline, Stage
+from stages.headline import headline
+from stages.masks import beside
+from stages.recipes import RECIPES, Recipe
+
+
+def build(recipe: Recipe) -> Pipeline:
+    """The stages of a recipe. Only scoring and the declared upper bound have an edge to masks."""
+
+    def stage(name: str, section: str, *inputs: str, **changes: object) -> Stage:
+        config = getattr(recipe, section).model_copy(update=changes)
+        return Stage(name, f"stages.{name.removesuffix('-masks')}", section, config, inputs)
+
+    trained_on = "masks" if recipe.segment.labels == "masks" else "labels"
+    stages = [
+        stage("index", "dataset"),
+        Stage("masks", "stages.masks", "masks", beside(recipe.masks, recipe.dataset.root), ("index",)),
+        stage("graph", "graph", "index"),
+        stage("classify", "classify", "index", "graph"),
+        stage("cams", "cams", "index", "graph", "classify"),
+        stage("labels", "labels", "index", "cams"),
+        stage("inspect", "inspect", "index", "masks", "cams", "labels"),
+        stage("segment", "segment", "index", "graph", "classify", trained_on),
+        stage("evaluate", "evaluate", "index", "masks", "graph", "segment"),
+    ]
+    if recipe.upper_bound:
+        above = ("index", "graph", "classify", "masks")
+        stages += [
+            stage("segment-masks", "segment", *above, labels="masks"),
+            stage("evaluate-masks", "evaluate", "index", "masks", "graph", "segment-masks"),
+        ]
+    stages.append(stage("report", "report", *(one.name for one in stages)))
+    return Pipeline(stages)
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    return cli.main(
+        sys.argv[1:],
+        program="run_pipeline.py",
+        recipes=RECIPES,
+        build=build,
+        closing=headline,
+        description=str(__doc__),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
