@@ -46,8 +46,8 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         options: dict[str, Any] = {} if pad_type is None else {"pad_type": pad_type}
-        self.net = _feature_net(name, output_stride, options)
-        self.head = _conv_head(name, options) if conv_head else None
+        self.net: Any = _feature_net(name, output_stride, options)
+        self.head: Any = _conv_head(name, options) if conv_head else None
         reductions = [int(r) for r in self.net.feature_info.reduction()]
         channels = [int(c) for c in self.net.feature_info.channels()]
         self.first = next((i for i, r in enumerate(reductions) if r >= SMALLEST_STRIDE), 0)

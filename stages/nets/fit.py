@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,8 +20,7 @@ from stages.nets.checkpoint import (
     save_checkpoint,
 )
 
-Step = Callable[[Any], Tensor]
-Loader = Callable[[int, int], Iterable[Any]]
+Given = TypeVar("Given")
 Schedule = Callable[[float], float]
 
 
@@ -63,11 +62,11 @@ class _Position:
 
 
 def fit(
-    step: Step,
+    step: Callable[[Given], Tensor],
     modules: nn.Module,
     optimiser: torch.optim.Optimizer,
     schedule: Schedule,
-    loader: Loader,
+    loader: Callable[[int, int], Iterable[Given]],
     *,
     epochs: int,
     steps_per_epoch: int,
@@ -80,7 +79,8 @@ def fit(
 ) -> None:
     """Train `modules` for `epochs` x `steps_per_epoch` steps, continuing from `checkpoint`.
 
-    step: batch -> scalar loss; it moves the batch to the device and chooses the precision.
+    step: what the loader yields (a `data.loader.Batch`) -> scalar loss; it moves the batch to the
+        device and chooses the precision.
     modules: what is trained and saved. The caller sets train or eval mode before the call.
     schedule: progress in [0, 1) -> factor on each group's own learning rate.
     loader: (epoch, start) -> the batches of that epoch from position `start` on; what it yields
@@ -126,10 +126,10 @@ def fit(
 
 
 @dataclass
-class _Trainer:
+class _Trainer(Generic[Given]):
     """What one training holds in its hands: a step with it, and its way to and from disk."""
 
-    step: Step
+    step: Callable[[Given], Tensor]
     modules: nn.Module
     optimiser: torch.optim.Optimizer
     schedule: Schedule

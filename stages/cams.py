@@ -1,0 +1,83 @@
+"""Where is each tag? Class activation maps of the train photos, at several scales and mirrored.
+
+    python run_pipeline.py --from cams --cams.scales 1.0 1.5 2.0 --cams.competition 1
+
+Reads the artifacts of `index` (photos and tags, never a mask), `graph` and `classify`; writes
+<id>.npz a photo: the maps of its own tags, a quarter of its size, one byte a value. Photos whose
+file is there are skipped; several ranks share the photos and write the same files as one.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from pipeline.context import Context
+
+INPUTS = ("index", "graph", "classify")
+VERSION = 1
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """Settings of the class activation maps."""
+
+    classifier: Literal["linear", "graph", "fused"] = Field(
+        "linear", description="weights that make the maps: linear, from the class graph, or mean"
+    )
+    scales: tuple[float, ...] = Field(
+        (1.0, 0.5, 1.5, 2.0), min_length=1, description="factors of the photo's size; maps add up"
+    )
+    flip: bool = Field(True, description="add the mirror image's maps at every scale")
+    competition: float = Field(
+        0.0,
+        ge=0,
+        description="power of the softmax over all classes that weighs each pixel's maps; 0: none",
+    )
+
+
+def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:
+    """Make the maps of this rank's train photos that have none yet.
+
+    Raises:
+        FileNotFoundError: a photo is missing.
+        ValueError: a photo cannot be read, scales that are not positive, a classifier that was
+            trained for other classes or has no graph branch.
+    """
+    import numpy as np
+
+    from data.cams import Cam, write_cam
+    from data.manifest import Manifest
+    from knowledge.graph import ClassGraph
+    from stages.nets.cam import CamMaker
+    from stages.nets.classifier import load_classifier
+    from stages.nets.device import autocast, pick_device
+    from stages.nets.pooled import photo_batches
+
+    if min(config.scales) <= 0:
+        raise ValueError(f"cams.scales are {config.scales}: they must be above 0")
+    manifest = Manifest.of(inputs, context.places)
+    mine = context.mine(manifest.split("train"))
+    todo = [photo for photo in mine if not (out / f"{photo.id}.npz").exists()]
+    if not todo:
+        return
+    graph = ClassGraph.load(inputs["graph"])
+    graph.check(manifest.classes.names)
+    device = pick_device(context.device)
+    make = CamMaker(
+        load_classifier(inputs["classify"], graph).to(device),
+        branch=config.classifier,
+        scales=config.scales,
+        flip=config.flip,
+        competition=config.competition,
+    )
+    done = len(mine) - len(todo)
+    for batch, images in photo_batches(manifest, todo, workers=context.workers):
+        classes = [manifest.tag_indices(photo) for photo in batch]
+        with autocast(context.precision, device):
+            maps = make(images.to(device), classes)
+        for photo, indices, found in zip(batch, classes, maps, strict=True):
+            cam = Cam(np.array(indices, dtype=np.int64), found.cpu().numpy(), photo.size)
+            write_cam(out / f"{photo.id}.npz", cam)
+        done += len(batch)
+        context.listener.progress(done, len(mine), "photos")

@@ -1,0 +1,322 @@
+"""Which tags does this photo have? The multi-label classifier, with a branch over the class graph.
+
+    python run_pipeline.py --only classify --classify.graph-weight 0.1 --classify.seed 1
+
+Reads the artifacts of `index` (photos and tags, never a mask) and `graph`; writes
+
+- model.safetensors, model.json: the classifier, and how to build it again;
+- metrics.jsonl: loss and learning rate by phase and epoch;
+- scores.json: average precision by class and its mean on val, and on train beside it.
+
+Two phases: the head alone on the backbone's features, computed once (`epochs_head`), then the whole
+network end to end (`epochs`); either may be 0. A killed training continues from its checkpoint.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from pipeline.context import Context
+from pipeline.key import Place
+
+if TYPE_CHECKING:
+    import torch
+
+    from data.manifest import Manifest
+    from stages.nets.classifier import Classifier
+
+INPUTS = ("index", "graph")
+VERSION = 1
+
+CHECKPOINT_SECONDS = 30.0
+"""Time between checkpoints: what a killed training loses at most."""
+BRANCHES: tuple[Literal["linear", "graph", "fused"], ...] = ("linear", "graph", "fused")
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    """Settings of the classifier and its training. Sizes are in pixels."""
+
+    backbone: str = Field("resnet50", description="image network, any timm name")
+    weights: Literal["imagenet", "scratch", "file"] = Field(
+        "imagenet", description="initial weights: timm's own, random, or `weights_file`"
+    )
+    weights_file: Annotated[Path | None, Place()] = Field(
+        None, description="safetensors file with timm's keys, for --classify.weights file"
+    )
+    weights_supervision: str | None = Field(
+        None, description="what the weight file was trained from, where it does not say so"
+    )
+    output_stride: Literal[8, 16, 32] = Field(16, description="stride of the backbone's last map")
+    frozen_norm: bool = Field(True, description="keep the backbone's batch-norm statistics")
+    conv_head: bool = Field(
+        False,
+        description="classify the map after the 1x1 convolution that EfficientNet and MobileNet "
+        "have before their classifier, instead of the last stage's",
+    )
+    graph_branch: bool = Field(True, description="also make class weights from the class graph")
+    mode: Literal["as_intended", "as_released"] = Field(
+        "as_intended", description="form of the graph branch and its loss; released: for study"
+    )
+    hidden: int = Field(1024, ge=1, description="width between the two graph convolutions")
+    graph_weight: float = Field(
+        0.1, ge=0, description="weight of the graph branch's loss (released code: 0.0001)"
+    )
+    scored: Literal["linear", "graph", "fused"] = Field(
+        "fused", description="branch whose mAP is the headline; all three are in scores.json"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of pooled features dropped")
+    epochs_head: int = Field(
+        0, ge=0, description="passes of the head alone over features computed once"
+    )
+    lr_head: float = Field(0.002, gt=0, description="learning rate of that phase (AdamW)")
+    decay_head: float = Field(0.02, ge=0, description="weight decay of that phase")
+    epochs: int = Field(5, ge=0, description="passes of the whole network; 0: backbone as it came")
+    optimiser: Literal["adamw", "sgd"] = Field("sgd", description="sgd has momentum 0.9")
+    lr: float = Field(0.1, gt=0, description="learning rate of the linear classifier")
+    backbone_lr: float = Field(0.01, ge=0, description="learning rate of the backbone; 0 freezes")
+    graph_lr: float = Field(0.001, gt=0, description="learning rate of the graph convolutions")
+    weight_decay: float = Field(1e-4, ge=0, description="decay of all weights")
+    schedule: Literal["poly", "cosine", "constant"] = Field("poly", description="rate over time")
+    warmup: float = Field(0.0, ge=0, lt=1, description="share of the training with a rising rate")
+    clip: float | None = Field(10.0, gt=0, description="largest norm of all gradients together")
+    batch_size: int = Field(16, ge=1, description="photos a step")
+    crop: int = Field(512, ge=1, description="side of the square crops")
+    side: int | None = Field(
+        453, ge=1, description="longer side that photos are brought to before `scale`; None: own"
+    )
+    scale: tuple[float, float] = Field((0.7071, 1.4142), description="range of random scaling")
+    jitter: float = Field(0.0, ge=0, lt=1, description="largest change of light and colour")
+    seed: int = Field(0, ge=0, description="of initial weights, order, augmentation and dropout")
+
+
+def sources(config: Config) -> dict[str, Path]:
+    """The weight file, whose content the result depends on."""
+    used = config.weights == "file" and config.weights_file is not None
+    return {"weights_file": Path(str(config.weights_file))} if used else {}
+
+
+def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:
+    """Train the classifier, continuing from `out/checkpoint.pt` where there is one.
+
+    Raises:
+        FileNotFoundError: a photo or the weight file is missing.
+        ValueError: settings, classes, photos or weights that cannot be used; the message says why.
+        OSError: weights that cannot be downloaded.
+    """
+    from data.manifest import Manifest
+    from knowledge.graph import ClassGraph
+    from stages.nets.classifier import save_classifier
+    from stages.nets.device import pick_device
+
+    manifest = Manifest.of(inputs, context.places)
+    graph = ClassGraph.load(inputs["graph"])
+    graph.check(manifest.classes.names)
+    classifier = _classifier(config, graph).to(pick_device(context.device))
+    _train_head(config, manifest, classifier, context, out=out)
+    _train_all(config, manifest, classifier, context, out=out)
+    scores = _scores(config, manifest, classifier, context)
+    save_classifier(classifier, out, extra={"graph": graph.card, "seed": config.seed})
+    _write_scores(out / "scores.json", scores)
+    for spent in ("checkpoint.pt", "pooled.safetensors"):
+        (out / spent).unlink(missing_ok=True)
+
+
+def _classifier(config: Config, graph: Any) -> "Classifier":
+    import torch
+
+    from stages.nets.backbone import build_backbone
+    from stages.nets.classifier import Classifier
+
+    weights: str | Path = config.weights
+    if config.weights == "file":
+        if config.weights_file is None:
+            raise ValueError("--classify.weights file needs --classify.weights-file PATH")
+        weights = config.weights_file
+    torch.manual_seed(config.seed)
+    backbone = build_backbone(
+        config.backbone,
+        output_stride=config.output_stride,
+        weights=weights,
+        frozen_norm=config.frozen_norm,
+        conv_head=config.conv_head,
+        supervision=config.weights_supervision,
+    )
+    return Classifier(
+        backbone,
+        graph.names,
+        graph if config.graph_branch else None,
+        hidden=config.hidden,
+        mode=config.mode,
+        dropout=config.dropout,
+    )
+
+
+def _train_head(
+    config: Config, manifest: "Manifest", classifier: "Classifier", context: Context, *, out: Path
+) -> None:
+    """Phase 0: linear weights and graph branch on pooled features of whole photos, mirrored too."""
+    if config.epochs_head == 0:
+        return
+    import torch
+
+    from stages.nets.classifier import tag_loss
+    from stages.nets.fit import SCHEDULES, fit
+    from stages.nets.pooled import pooled_loader
+
+    photos = manifest.split("train")
+    features = _kept_features(manifest, classifier, context, out=out)
+    device = classifier.linear.weight.device
+
+    def step(batch: tuple["torch.Tensor", "torch.Tensor"]) -> "torch.Tensor":
+        pooled, tags = batch[0].to(device), batch[1].to(device)
+        logits = classifier.score(pooled)
+        return tag_loss(logits, tags, graph_weight=config.graph_weight, mode=config.mode)
+
+    fit(
+        step,
+        classifier.train(),
+        torch.optim.AdamW(classifier.heads(), lr=config.lr_head, weight_decay=config.decay_head),
+        SCHEDULES[config.schedule](config.warmup),
+        pooled_loader(
+            features,
+            manifest.tag_matrix(photos),
+            batch_size=config.batch_size,
+            seed=config.seed,
+        ),
+        epochs=config.epochs_head,
+        steps_per_epoch=-(-len(photos) // config.batch_size),
+        clip=config.clip,
+        checkpoint=out / "checkpoint.pt",
+        every_seconds=CHECKPOINT_SECONDS,
+        context=context,
+        metrics=out / "metrics.jsonl",
+        phase=0,
+    )
+
+
+def _kept_features(
+    manifest: "Manifest", classifier: "Classifier", context: Context, *, out: Path
+) -> "torch.Tensor":
+    """Pooled features of the train photos; kept in `out` while the training is under way."""
+    from safetensors.torch import load_file, save_file
+
+    from data.files import replacing
+    from stages.nets.pooled import pooled_features
+
+    path = out / "pooled.safetensors"
+    if not path.exists():
+        photos = manifest.split("train")
+        features = pooled_features(classifier, manifest, photos, context=context, views=2)
+        with replacing(path) as temporary:
+            save_file({"features": features}, temporary)
+    return load_file(path)["features"]
+
+
+def _train_all(
+    config: Config, manifest: "Manifest", classifier: "Classifier", context: Context, *, out: Path
+) -> None:
+    """Phase 1: the whole network on augmented crops."""
+    if config.epochs == 0:
+        return
+    from data.loader import Batch, PhotoSet, TrainingLoader
+    from data.transforms import TrainTransform
+    from stages.nets.classifier import tag_loss
+    from stages.nets.device import autocast
+    from stages.nets.fit import SCHEDULES, fit
+
+    loader = TrainingLoader(
+        PhotoSet.of(manifest, manifest.split("train")),
+        batch_size=config.batch_size,
+        transform=TrainTransform(
+            crop=config.crop, scale=config.scale, side=config.side, jitter=config.jitter
+        ),
+        seed=config.seed,
+        workers=context.workers,
+    )
+    device = classifier.linear.weight.device
+
+    def step(batch: Batch) -> "torch.Tensor":
+        with autocast(context.precision, device):
+            pooled = classifier.pooled(batch.images.to(device))
+        logits = classifier.score(pooled)
+        tags = batch.tags.to(device)
+        return tag_loss(logits, tags, graph_weight=config.graph_weight, mode=config.mode)
+
+    fit(
+        step,
+        classifier.train(),
+        _optimiser(config, classifier),
+        SCHEDULES[config.schedule](config.warmup),
+        loader,
+        epochs=config.epochs,
+        steps_per_epoch=loader.steps_per_epoch,
+        clip=config.clip,
+        checkpoint=out / "checkpoint.pt",
+        every_seconds=CHECKPOINT_SECONDS,
+        context=context,
+        metrics=out / "metrics.jsonl",
+        phase=1,
+    )
+
+
+def _optimiser(config: Config, classifier: "Classifier") -> "torch.optim.Optimizer":
+    """Every trainable parameter in exactly one group: backbone, linear weights, graph branch."""
+    import torch
+
+    if config.backbone_lr == 0:
+        classifier.backbone.requires_grad_(False)
+    backbone = [p for p in classifier.backbone.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": backbone, "lr": config.backbone_lr},
+        {"params": list(classifier.linear.parameters()), "lr": config.lr},
+    ]
+    if classifier.graph is not None:
+        groups.append({"params": list(classifier.graph.parameters()), "lr": config.graph_lr})
+    groups = [group for group in groups if group["params"]]
+    if config.optimiser == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+
+
+def _scores(
+    config: Config, manifest: "Manifest", classifier: "Classifier", context: Context
+) -> dict[str, Any]:
+    """Average precision on whole photos, one scale, not mirrored; tags are the truth."""
+    import torch
+
+    from stages.average_precision import mean_over_classes, per_class
+    from stages.nets.pooled import pooled_features
+
+    values: dict[str, dict[str, list[float | None]]] = {}
+    for split in ("val", "train"):
+        photos = manifest.split(split)
+        pooled = pooled_features(classifier, manifest, photos, context=context)[:, 0]
+        with torch.no_grad():
+            logits = classifier.score(pooled.to(classifier.linear.weight.device))
+        truth = manifest.tag_matrix(photos)
+        branches = BRANCHES if classifier.graph is not None else BRANCHES[:1]
+        values[split] = {b: per_class(logits.of(b).cpu().numpy(), truth) for b in branches}
+    scored = config.scored if classifier.graph is not None else "linear"
+    names = manifest.classes.names
+    return {
+        "map": mean_over_classes(values["val"][scored]),
+        "ap": dict(zip(names, values["val"][scored], strict=True)),
+        "split": "val",
+        "photos": len(manifest.split("val")),
+        "branch": scored,
+        "branches": {b: mean_over_classes(v) for b, v in values["val"].items()},
+        "map_train": mean_over_classes(values["train"][scored]),
+        "ap_train": dict(zip(names, values["train"][scored], strict=True)),
+        "truth": "image-level tags",
+        "weights": classifier.backbone.card,
+    }
+
+
+def _write_scores(path: Path, scores: Mapping[str, Any]) -> None:
+    from data.files import replacing
+
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -1,0 +1,130 @@
+"""Class activation maps: where a classifier's evidence lies, at several scales and mirrored."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Float32, Float64, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from stages.nets.classifier import Branch, Classifier
+
+GRID = 4
+"""Photo pixels per cell of the finished maps, along each axis."""
+
+
+class CamMaker:
+    """Makes the maps of photos of one size, for one trained classifier.
+
+    M_c(p) = ReLU(w_c . X_p) * softmax_c(w . X_p)^competition, X the last feature map, summed over
+    the scales and over each scale's mirror image (IRN, jiwoon-ahn/irn, step/make_cam.py; without
+    the softmax that is their map). Not normalised. The softmax over all classes lets classes
+    compete for a pixel; 0 leaves it out.
+
+    Exact mirror symmetry: photos are padded at the bottom and right only, so features are read at
+    the true place of each cell of the finished grid before the mirror image is turned back, and the
+    two are added. A mirrored photo then swaps the two terms of a sum of two.
+
+    Nothing is recorded for gradients and no hook is set: a linear classifier needs neither.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        *,
+        branch: Branch = "linear",
+        scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0),
+        flip: bool = True,
+        competition: float = 0.0,
+    ) -> None:
+        self.classifier = classifier.eval()
+        self.scales, self.flip, self.competition = tuple(scales), flip, competition
+        with torch.no_grad():
+            self.weights = classifier.class_weights(branch).float()
+        self.stride = classifier.backbone.strides[-1]
+
+    @torch.no_grad()
+    def __call__(
+        self, images: UInt8[Tensor, "b 3 h w"], classes: Sequence[Sequence[int]]
+    ) -> list[Float32[Tensor, "_k h4 w4"]]:
+        """Maps >= 0 of the given classes (0-based) of every photo, on ceil(h/4) x ceil(w/4) cells.
+
+        Call it inside `autocast`: features are made in that precision, maps in float32.
+        """
+        totals: list[Tensor] = []
+        for scale in self.scales:
+            scaled = resized(images, scale)
+            views = torch.cat([scaled, scaled.flip(-1)]) if self.flip else scaled
+            maps = self._activations(views)
+            rows = self._matrix(maps.shape[-2], images.shape[-2], scaled.shape[-2], maps)
+            columns = self._matrix(maps.shape[-1], images.shape[-1], scaled.shape[-1], maps)
+            here = [
+                self._photo(maps, at, len(images), torch.as_tensor(list(k)), (rows, columns))
+                for at, k in enumerate(classes)
+            ]
+            totals = [a + b for a, b in zip(totals, here, strict=True)] if totals else here
+        return totals
+
+    def _activations(self, images: Float[Tensor, "b 3 h w"]) -> Float32[Tensor, "b c _h _w"]:
+        features = self.classifier.backbone(images)[-1]
+        with torch.autocast(features.device.type, enabled=False):
+            logits = torch.einsum("cd,bdhw->bchw", self.weights, features.float())
+            maps = functional.relu(logits)
+            if self.competition > 0:
+                maps = maps * torch.softmax(logits, dim=1) ** self.competition
+        return maps
+
+    def _matrix(self, cells: int, photo: int, scaled: int, like: Tensor) -> Float32[Tensor, "t n"]:
+        target = math.ceil(photo / GRID)
+        matrix = resampling(cells, stride=self.stride, length=scaled, target=target)
+        return matrix.to(like)
+
+    def _photo(
+        self,
+        maps: Float32[Tensor, "views c h w"],
+        at: int,
+        photos: int,
+        classes: Tensor,
+        axes: tuple[Tensor, Tensor],
+    ) -> Float32[Tensor, "_k _h4 _w4"]:
+        """One photo's maps on the finished grid, its mirror image turned back and added."""
+        rows, columns = axes
+        with torch.autocast(maps.device.type, enabled=False):
+            straight = rows @ maps[at, classes] @ columns.T
+            if not self.flip:
+                return straight
+            mirrored = rows @ maps[photos + at, classes] @ columns.T
+        return straight + mirrored.flip(-1)
+
+
+def resized(images: UInt8[Tensor, "b 3 h w"], scale: float) -> Float32[Tensor, "b 3 _h _w"]:
+    """`images` at `scale`, sides rounded, bilinear with antialiasing; [0, 255]."""
+    if scale == 1.0:
+        return images.float()
+    size = [max(1, round(side * scale)) for side in images.shape[-2:]]
+    return functional.interpolate(
+        images.float(), size=size, mode="bilinear", align_corners=False, antialias=True
+    )
+
+
+def resampling(
+    cells: int, *, stride: int, length: int, target: int
+) -> Float64[Tensor, "target cells"]:
+    """Linear interpolation from a padded feature axis to `target` cells that cover the photo.
+
+    cells: feature cells along the axis; cell i covers the pixels [i * stride, (i + 1) * stride) of
+        a photo that is `length` pixels long, padded at its end.
+    target: cells of the result, which divide the true `length` evenly (align_corners=False).
+    Rows sum to 1. Cells that lie wholly in the padding are never read.
+    """
+    valid = min(cells, math.ceil(length / stride))
+    centres = (torch.arange(target, dtype=torch.float64) + 0.5) * (length / target)
+    places = (centres / stride - 0.5).clamp(0, valid - 1)
+    low = places.floor().long()
+    share = places - low
+    matrix = torch.zeros(target, cells, dtype=torch.float64)
+    rows = torch.arange(target)
+    matrix[rows, low] += 1.0 - share
+    matrix[rows, (low + 1).clamp(max=valid - 1)] += share
+    return matrix

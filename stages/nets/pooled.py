@@ -1,0 +1,92 @@
+"""Mean features of whole photos: what a classifier scores, and what its head can be trained on."""
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, UInt8
+from torch import Tensor
+
+from data.loader import decoded, sized_batches
+from data.manifest import Manifest
+from data.photos import read_photo
+from data.records import Photo
+from pipeline.context import Context
+from stages.nets.classifier import Classifier
+from stages.nets.device import autocast
+
+PIXELS = 1 << 21
+"""Pixels that go through a network at once: bounds the memory whatever the size of the photos."""
+
+Images = UInt8[Tensor, "b 3 h w"]
+
+
+def photo_batches(
+    manifest: Manifest, photos: Sequence[Photo], *, workers: int
+) -> Iterator[tuple[list[Photo], Images]]:
+    """The photos in batches of one size, RGB in 0..255, decoded ahead of use."""
+    batches: list[list[Photo]] = []
+    for (height, width), group in groupby(sorted(photos, key=_size), key=_size):
+        at_once = max(1, PIXELS // (4 * height * width))
+        batches += sized_batches(group, at_once)
+    read = partial(_read, manifest)
+    for batch, arrays in decoded(batches, read, workers):
+        yield batch, torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+
+
+def _size(photo: Photo) -> tuple[int, int]:
+    return photo.size
+
+
+def _read(manifest: Manifest, photo: Photo) -> UInt8[np.ndarray, "h w 3"]:
+    return read_photo(manifest.path(photo))
+
+
+@torch.no_grad()
+def pooled_features(
+    classifier: Classifier,
+    manifest: Manifest,
+    photos: Sequence[Photo],
+    *,
+    context: Context,
+    views: int = 1,
+) -> Float32[Tensor, "n views d"]:
+    """f of every photo as it is (view 0) and mirrored (view 1), in the order of `photos`."""
+    classifier.eval()
+    device = classifier.linear.weight.device
+    found: dict[str, Tensor] = {}
+    for batch, images in photo_batches(manifest, photos, workers=context.workers):
+        images = images.to(device)
+        with autocast(context.precision, device):
+            seen = [classifier.pooled(images)]
+            if views == 2:
+                seen.append(classifier.pooled(images.flip(-1)))
+        found.update(zip((p.id for p in batch), torch.stack(seen, dim=1).cpu(), strict=True))
+        context.listener.progress(len(found), len(photos), "photos")
+    width = classifier.linear.in_features
+    return torch.stack([found[p.id] for p in photos]) if photos else torch.zeros(0, views, width)
+
+
+def pooled_loader(
+    features: Float32[Tensor, "n views d"],
+    tags: Bool[np.ndarray, "n c"],
+    *,
+    batch_size: int,
+    seed: int,
+) -> Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]:
+    """(epoch, start) -> batches of (features b d, tags b c): one view a photo, drawn each epoch.
+
+    What it yields depends on seed, epoch and position alone; the last batch may be smaller.
+    """
+    truth = torch.from_numpy(tags.astype(np.float32))
+
+    def epoch_from(epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        rng = np.random.default_rng([seed, epoch])
+        order = torch.from_numpy(rng.permutation(len(features)))
+        views = torch.from_numpy(rng.integers(features.shape[1], size=len(features)))
+        for rows in order.split(batch_size)[start:]:
+            yield features[rows, views[rows]], truth[rows]
+
+    return epoch_from
