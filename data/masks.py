@@ -54,14 +54,12 @@ class MaskIndex:
         """Read the masks artifact; `root` is the folder of the mask files on this machine."""
         classes = ClassTable.parse((artifact / CLASSES).read_text(encoding="utf-8"))
         lines = list(read_lines(artifact / MASKS))
-        by_category = bool(lines) and any(line.pop("by_category") for line in lines)
+        by_category = [line.pop("by_category") for line in lines]
         masks = tuple(
-            Mask(
-                **{**line, "size": tuple(line["size"]), "labels": tuple(line["labels"])},
-            )
+            Mask(**{**line, "size": tuple(line["size"]), "labels": tuple(line["labels"])})
             for line in lines
         )
-        return cls(root, classes, masks, by_category)
+        return cls(root, classes, masks, any(by_category))
 
     @classmethod
     def of(cls, inputs: Mapping[str, Path], places: Mapping[str, Path]) -> "MaskIndex":

@@ -7,7 +7,7 @@ the root of the data set, so that a data set that moves keeps its index and all 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
@@ -82,7 +82,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     demo: Demo = Field(Demo(), description="the scenes of the reader demo")
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _fits(self) -> "Config":
         if self.reader == "demo" and self.root is not None:
             raise ValueError("--dataset.root needs --dataset.reader voc or folder: demo has none")
         if self.classes is not None and self.names is not None:

@@ -148,9 +148,13 @@ def test_the_index_of_masks_comes_back(tmp_path: Path) -> None:
     artifact.mkdir()
     masks = [Mask("a", "a.png", "train", (2, 3), "0" * 64, (1, 15, 20))]
     write_classes(artifact, VOC)
+    for by_category in (True, False):
+        write_masks(artifact, masks * 2, by_category=by_category)
+        found = MaskIndex.of({"masks": artifact}, {"masks.root": root})
+        assert found.masks == tuple(masks * 2)
+        assert found.by_category is by_category
     write_masks(artifact, masks, by_category=False)
     found = MaskIndex.of({"masks": artifact}, {"masks.root": root})
-    assert found.masks == tuple(masks)
     assert found.ids == ("a",)
     assert found.split("train") == tuple(masks)
     assert found.path("a") == root / "a.png"
