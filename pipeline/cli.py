@@ -17,6 +17,7 @@ from pipeline.console import Plain, console_for
 from pipeline.graph import Pipeline, unknown
 from pipeline.launch import LAUNCHERS
 from pipeline.record import STORE, Record
+from pipeline.runner import explained
 from pipeline.settings import UsageError, changed, explanation, restored
 from pipeline.store import Store
 
@@ -221,7 +222,7 @@ def _cores() -> int:
 def _failed(error: Exception, status: int, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
-    _say(f"error: {error}")
+    _say(f"error: {explained(error)}")
     return status
 
 

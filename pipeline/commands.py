@@ -128,7 +128,9 @@ def gc(request: Request) -> int:
     if request.options.keep < 1:
         raise UsageError("--keep N: at least 1 artifact of each stage is kept")
     freed = 0
-    found = list(waste(request.store, keep=request.options.keep, linked=linked(request.record.runs)))
+    found = list(
+        waste(request.store, keep=request.options.keep, linked=linked(request.record.runs))
+    )
     for item in found:
         if not request.options.dry_run and not remove(request.store, item):
             request.console.event("note", item.path.parent.name, text=f"{item.path} is in use")

@@ -43,9 +43,7 @@ def map_unordered(
     yield from pool(delayed(named)(item) for item in items)
 
 
-def _named(
-    function: Callable[[Item], Result], name: Callable[[Item], str], item: Item
-) -> Result:
+def _named(function: Callable[[Item], Result], name: Callable[[Item], str], item: Item) -> Result:
     try:
         return function(item)
     except (ValueError, OSError) as error:

@@ -151,7 +151,9 @@ class Planner:
         self, stage: Stage, parts: Parts, key: str, digests: Mapping[str, str | None]
     ) -> tuple[State, str]:
         begun = self.store.begun(stage.name, key)
-        if begun is not None and all(d in (None, begun["inputs"].get(n)) for n, d in digests.items()):
+        if begun is not None and all(
+            d in (None, begun["inputs"].get(n)) for n, d in digests.items()
+        ):
             names = files_below(self.store.partial(stage.name, key))
             count = len([name for name in names if name not in (BEGUN, RECIPE)])
             return "resume", f"an earlier run left {count} files"

@@ -21,7 +21,9 @@ class Record:
 
     def __init__(self, runs: Path, name: str) -> None:
         if not name or name != Path(name).name or name.startswith("."):
-            raise ValueError(f"--name {name!r}: a run is named like a folder, without / or leading .")
+            raise ValueError(
+                f"--name {name!r}: a run is named like a folder, without / or leading ."
+            )
         self.runs = runs
         self.folder = runs / name
 

@@ -132,12 +132,8 @@ class Runner:
             facts = self._launched(step, out, begun)
             inputs = {n: {"key": self.artifacts[n].key, "digest": d} for n, d in digests.items()}
             artifact = self.store.publish(name, step.key, {**facts, "inputs": inputs})
-        except OSError as error:
-            raise StageFailed(f"{name}: {_disk(error)}") from error
-        except StageFailed:
-            raise
-        except ValueError as error:
-            raise StageFailed(f"{name}: {error}") from error
+        except (ValueError, OSError) as error:
+            raise StageFailed(f"{name}: {explained(error)}") from error
         self.console.event(
             "done",
             name,
@@ -237,7 +233,10 @@ def _described(step: Step) -> dict[str, Any]:
     }
 
 
-def _disk(error: OSError) -> str:
+def explained(error: Exception) -> str:
+    """The message of an error, with what to do where the disk is full."""
+    if not isinstance(error, OSError):
+        return str(error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return (
             f"{error}: the disk is full. Nothing half-made was published, finished items are kept;"

@@ -1,10 +1,18 @@
 """The toy project that most tests of the machinery run."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.pipeline.toy import Toy
+from tests.pipeline.toy import Toy, nursery
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _closed_nursery() -> Iterator[None]:
+    yield
+    if nursery.cache_info().currsize:
+        nursery().close()
 
 
 @pytest.fixture

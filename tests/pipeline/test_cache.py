@@ -18,7 +18,9 @@ def test_a_second_run_computes_nothing(made: Toy) -> None:
 
 
 def test_a_hit_imports_nothing_heavy(made: Toy) -> None:
-    assert made.run(TOY_PROBE="1").out.rstrip().endswith("imported:")
+    out, _ = made.start(TOY_PROBE="1").communicate()
+    assert out.count("hit ") == 4
+    assert out.rstrip().endswith("imported:")
 
 
 def test_comments_docstrings_and_descriptions_cost_nothing(made: Toy) -> None:

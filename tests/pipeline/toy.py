@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -118,14 +119,14 @@ def run(config, inputs, out, context):
     cams = sorted(path.read_text() for path in inputs["cams"].glob("*.cam"))
     (out / "labels.txt").write_text(f"{config.crf.iterations} {cams}")
 ''',
-    "stages/log.py": '''
+    "stages/log.py": """
 import os
 
 
 def log(text):
     with open(os.environ["TOY_LOG"], "a") as stream:
         stream.write(text + "\\n")
-''',
+""",
     "stages/nets/__init__.py": "",
     "stages/nets/weights.py": '''
 """Weights."""
@@ -135,8 +136,9 @@ def scaled(rate):
     """Ten times the rate."""
     return rate * 10  # ten
 ''',
-    "main.py": '''
+    "main.py": """
 import os
+import resource
 import sys
 
 from pydantic import BaseModel
@@ -176,6 +178,9 @@ def closing(artifacts):
 RECIPES = {"toy": Recipe(), "big": Recipe(dataset=Index(count=99))}
 
 if __name__ == "__main__":
+    if "TOY_FILE_SIZE" in os.environ:
+        limit = int(os.environ["TOY_FILE_SIZE"])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     code = main(
         sys.argv[1:], program="main.py", recipes=RECIPES, build=build,
         commands={"shout": shout}, closing=closing,
@@ -184,8 +189,76 @@ if __name__ == "__main__":
         heavy = ("torch", "numpy", "joblib", "tyro", "rich", "filelock")
         print("imported:", *(name for name in heavy if name in sys.modules))
     sys.exit(code)
-''',
+""",
 }
+
+
+NURSERY = """
+import json, os, runpy, sys
+import filelock, tyro
+import pipeline.cli
+
+for line in sys.stdin:
+    order = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.chdir(order["folder"])
+        os.environ.clear()
+        os.environ.update(order["environment"])
+        sys.path[:0] = order["environment"]["PYTHONPATH"].split(os.pathsep)
+        sys.dont_write_bytecode = True
+        for number, name in ((0, os.devnull), (1, "out.txt"), (2, "err.txt")):
+            flags = os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+            os.dup2(os.open(name, flags, 0o600), number)
+        sys.argv = ["main.py", *order["flags"]]
+        code = 1
+        try:
+            runpy.run_path("main.py", run_name="__main__")
+        except SystemExit as end:
+            code = end.code or 0
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+class Nursery:
+    """Forks processes that have the libraries loaded: the start of Python costs a test most."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", NURSERY],
+            cwd=REPOSITORY,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(
+        self, flags: tuple[str, ...], folder: Path, environment: dict[str, str]
+    ) -> tuple[int, str, str]:
+        """Exit status, standard output and standard error of `main.py` in `folder`."""
+        order = {"flags": flags, "folder": str(folder), "environment": environment}
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps(order), file=self.process.stdin, flush=True)
+        status = int(self.process.stdout.readline())
+        return status, (folder / "out.txt").read_text(), (folder / "err.txt").read_text()
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+@cache
+def nursery() -> Nursery:
+    """The one of this test process."""
+    return Nursery()
 
 
 class Toy:
@@ -217,11 +290,10 @@ class Toy:
         )
 
     def run(self, *flags: str, code: int = 0, **extra: str) -> "Outcome":
-        """Runs `main.py` to its end; its exit status must be `code`."""
+        """Runs `main.py` to its end in a process of its own; its exit status must be `code`."""
         before = len(self.logged())
-        process = self.start(*flags, **extra)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == code, f"status {process.returncode}\n{out}\n{err}"
+        status, out, err = nursery().run(flags, self.folder, self.environment(**extra))
+        assert status == code, f"status {status}\n{out}\n{err}"
         return Outcome(out, err, self.logged()[before:])
 
     def logged(self) -> list[str]:
