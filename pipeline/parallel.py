@@ -1,4 +1,4 @@
-"""Maps over many items on many cores: results stream back as they come, memory stays bounded."""
+"""Maps over many items on many cores: results stream back as they come."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -18,8 +18,8 @@ def map_unordered(
 ) -> Iterator[Result]:
     """Yield `function(item)` of every item, in the order of completion.
 
-    At most two items per worker are in flight, so `items` may be a generator and results may be
-    large. With `workers=1` everything runs here, in order, and breakpoints work. `function` and
+    At most two items per worker are taken from `items` ahead of their turn, so it may be a
+    generator. Results wait for the reader: what is large is better written by `function`. With `workers=1` everything runs here, in order, and breakpoints work. `function` and
     its results travel between processes; use a module-level function or `functools.partial`.
     `backend` is joblib's: "loky" (processes), "threading", or a registered "dask" or "ray".
 

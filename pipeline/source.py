@@ -39,7 +39,7 @@ class Sources:
         """
         root, rooms = project_of(module)
         found: dict[str, str] = {}
-        waiting = [module]
+        waiting = list(_with_parents(module))
         seen = set(waiting)
         while waiting:
             name = waiting.pop()

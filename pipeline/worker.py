@@ -47,7 +47,8 @@ class Order:
     def parse(cls, text: str) -> "Order":
         """The order of a JSON text; ValueError where it is none."""
         try:
-            return cls(**json.loads(text))
+            values = json.loads(text)
+            return cls(**{**values, "trusted": tuple(values.get("trusted", ()))})
         except TypeError as error:
             raise ValueError(f"this is no work order: {error}") from None
 
@@ -76,7 +77,7 @@ def execute(order: Order, listener: Listener) -> dict[str, Any]:
         rank=int(os.environ.get("RANK", "0")),
         world=int(os.environ.get("WORLD_SIZE", "1")),
         places={name: Path(path) for name, path in order.places.items()},
-        trusted=tuple(order.trusted),
+        trusted=order.trusted,
         listener=listener,
     )
     inputs = {name: Path(path) for name, path in order.inputs.items()}

@@ -194,7 +194,7 @@ if __name__ == "__main__":
 
 
 NURSERY = """
-import json, os, runpy, sys
+import json, os, runpy, sys, traceback
 import filelock, tyro
 import pipeline.cli
 
@@ -216,6 +216,8 @@ for line in sys.stdin:
             runpy.run_path("main.py", run_name="__main__")
         except SystemExit as end:
             code = end.code or 0
+        except BaseException:
+            traceback.print_exc()
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
