@@ -114,14 +114,23 @@ class Desk:
 
     def overview(self) -> str:
         """The text of `--help`: usage, commands, recipes, stages."""
-        stages = self.build(next(iter(self.recipes.values()))).names
+        default = next(iter(self.recipes.values()))
+        stages = self.build(default).names
         lists = {
             "commands": [*COMMANDS, *self.commands],
             "recipes": list(self.recipes),
             "stages": list(stages),
         }
         text = "\n".join(f"{kind}: {', '.join(names)}" for kind, names in lists.items())
-        return f"{self.parser.format_help()}\n{text}\n\n{self.program} STAGE --help lists settings"
+        top = explanation(default, "", nested=False)
+        return "\n".join(
+            [
+                self.parser.format_help(),
+                text,
+                *(["", "settings of the whole recipe:", top] if top else []),
+                f"\n{self.program} STAGE --help lists the settings of a stage",
+            ]
+        )
 
     def _request(
         self,
@@ -161,6 +170,8 @@ class Desk:
         """`labels --help`; any other use of a word that is no command is an error."""
         pipeline = self.build(recipe)
         words = [*COMMANDS, *self.commands, *pipeline.names]
+        by_section = {stage.section: stage.name for stage in reversed(pipeline.stages.values())}
+        name = name if name in pipeline.names else by_section.get(name, name)
         if name not in pipeline.names:
             raise UsageError(unknown("command", name, words))
         if not wants_help:

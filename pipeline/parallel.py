@@ -19,9 +19,10 @@ def map_unordered(
     """Yield `function(item)` of every item, in the order of completion.
 
     At most two items per worker are taken from `items` ahead of their turn, so it may be a
-    generator. Results wait for the reader: what is large is better written by `function`. With `workers=1` everything runs here, in order, and breakpoints work. `function` and
-    its results travel between processes; use a module-level function or `functools.partial`.
-    `backend` is joblib's: "loky" (processes), "threading", or a registered "dask" or "ray".
+    generator. Results wait for the reader: what is large is better written by `function`. With
+    `workers=1` everything runs here, in order, and breakpoints work. `function`, its items and
+    results travel between processes: use a module-level function or `functools.partial`. `backend`
+    is joblib's: "loky" (processes), "threading", or a registered "dask" or "ray".
 
     An item that fails ends the map: ValueError and OSError are raised again with `name(item)` in
     front of their message, any other exception carries the name as a note.

@@ -91,8 +91,8 @@ class Runner:
         lacking = [s.stage.name for s in outside if s.state != "hit" and s.stage.name in needed]
         if lacking:
             raise ValueError(
-                f"--only {self.planner.selection.names[0]} needs {', '.join(lacking)}, not made yet "
-                f"with these settings: run --until {lacking[-1]} first, or leave --only out"
+                f"--only {self.planner.selection.names[0]} needs {', '.join(lacking)}, not made"
+                f" yet with these settings: run --until {lacking[-1]} first, or leave --only out"
             )
         self.artifacts |= {s.stage.name: s.artifact for s in outside if s.artifact is not None}
 
@@ -103,10 +103,10 @@ class Runner:
         """The artifact of one step: found, or made under the lock of its key."""
         name = step.stage.name
         digests = {n: self.artifacts[n].digest for n in step.stage.inputs}
-        state, reason, found = self.planner.judge(step.stage, step.parts, step.key, digests)
-        if state == "hit" and found is not None:
-            self._report_hit(step, found)
-            return found
+        planned = step.artifact
+        if step.state == "hit" and planned is not None and planned.inputs == digests:
+            self._report_hit(step, planned)
+            return planned
         self._write(steps)
         with self.store.lock(name, step.key, lambda: self._note(step, "waiting for another run")):
             state, reason, found = self.planner.judge(step.stage, step.parts, step.key, digests)

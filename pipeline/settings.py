@@ -27,13 +27,13 @@ class Setting:
     value: object
 
 
-def settings_of(model: BaseModel, prefix: str = "") -> Iterator[Setting]:
-    """Every setting of `model` and of the sections in it, as flags below `prefix`."""
+def settings_of(model: BaseModel, prefix: str = "", *, nested: bool = True) -> Iterator[Setting]:
+    """Every setting of `model` and, if `nested`, of the sections in it, as flags below `prefix`."""
     for name, info in type(model).model_fields.items():
         value = getattr(model, name)
         flag = f"{prefix}{name.replace('_', '-')}"
         if isinstance(value, BaseModel):
-            yield from settings_of(value, f"{flag}.")
+            yield from settings_of(value, f"{flag}.") if nested else ()
         else:
             yield Setting(f"--{flag}", info, value)
 
@@ -81,10 +81,11 @@ def restored(recipe: Recipe, values: Mapping[str, Any]) -> tuple[Recipe, list[st
             gone.append(".".join(str(name) for name in location))
 
 
-def explanation(model: BaseModel, section: str) -> str:
+def explanation(model: BaseModel, section: str, *, nested: bool = True) -> str:
     """Each setting of a section with its kind, default and meaning: the text of `--help`."""
     lines = []
-    for setting in settings_of(model, f"{section.replace('_', '-')}."):
+    prefix = f"{section.replace('_', '-')}." if section else ""
+    for setting in settings_of(model, prefix, nested=nested):
         kind = kind_of(setting.info.annotation)
         limits = _limits(setting.info)
         lines.append(f"  {setting.flag} {kind}{limits}   (default: {_shown(setting.value)})")

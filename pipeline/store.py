@@ -112,7 +112,7 @@ class Store:
             wrong[RECIPE] = "is missing"
         marker = _damage_file(artifact.path)
         if marker.exists():
-            wrong |= {name: "is altered" for name in json.loads(marker.read_text())}
+            wrong |= dict.fromkeys(json.loads(marker.read_text()), "is altered")
         return wrong
 
     def verify(self, artifact: Artifact) -> dict[str, str]:
@@ -126,7 +126,7 @@ class Store:
             altered = [n for n, h in zip(sound, hashes, strict=True) if h != sound[n]]
         if altered:
             marker.write_text(json.dumps(altered))
-        return wrong | {name: "is altered" for name in altered}
+        return wrong | dict.fromkeys(altered, "is altered")
 
     def begun(self, stage: str, key: str) -> dict[str, Any] | None:
         """What is known of a partial artifact: digests of its inputs, seconds spent; or None."""

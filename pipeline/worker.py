@@ -21,7 +21,6 @@ from pydantic import BaseModel
 from pipeline.context import Context, Listener
 from pipeline.memory import peak_bytes, reset_peak
 
-
 LEASH = "--leash"
 """Flag: end when standard input closes, so that a worker never outlives the run that locks."""
 
