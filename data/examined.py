@@ -54,6 +54,11 @@ def examine(root: Path, photo: str) -> Examination:
     return Examination(photo, found.size, found.sha256, found.converted)
 
 
+def examine_several(root: Path, photos: tuple[str, ...]) -> list[Examination]:
+    """`examine` for a handful of photos: one message between processes instead of many."""
+    return [examine(root, photo) for photo in photos]
+
+
 def keep(path: Path, outcomes: Iterable[Examination]) -> Iterator[Examination]:
     """Yield the outcomes on, each after its line is at the end of the file `path`."""
     with path.open("a", encoding="utf-8", newline="\n") as file:

@@ -121,6 +121,9 @@ def find_photos(
         if not name.lower().endswith(suffixes):
             continue
         path = f"{folder}/{name}" if folder else name
+        if not name.isprintable():
+            found.problems.append(_odd_name(path))
+            continue
         if is_link and not _stays(root, path, found.problems):
             continue
         found.files.setdefault(os.path.splitext(name)[0], []).append(name)
@@ -159,6 +162,13 @@ def _stays(root: Path, path: str, problems: list[Problem]) -> bool:
 def _linked_folder(name: str) -> Problem:
     reason = f"the folder {name!r} is a link and is not entered: move or copy its photos here"
     return Problem(name, None, "linked-folder", reason, used=False)
+
+
+def _odd_name(path: str) -> Problem:
+    """A name that is no text (bytes of another encoding) or holds control characters."""
+    shown = path.encode("unicode_escape").decode("ascii")
+    reason = f"the name {shown!r} is no printable text in UTF-8: rename the file"
+    return Problem(shown, None, "odd-name", reason, used=False)
 
 
 def same_name(folder: str, identity: str, names: list[str]) -> Iterator[Problem]:

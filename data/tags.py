@@ -72,7 +72,8 @@ def photo_id(name: str) -> str:
 def tag_path(source: Source) -> Path:
     """The tag file: as given, else below the root. Raises naming what was looked for."""
     name = source.tags or "tags.csv"
-    for path in (Path(name), source.root / name):
+    places = [source.root / name] if source.tags is None else [Path(name), source.root / name]
+    for path in places:
         if path.is_file():
             if path.suffix.lower() not in READERS:
                 raise ValueError(f"{path}: tag files are {', '.join(READERS)}; convert it to one")

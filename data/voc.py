@@ -98,38 +98,45 @@ def object_names(path: Path) -> tuple[str, ...]:
     tree, knows no files but this one, and refuses a DOCTYPE, hence every entity of the file's own.
     Raises `FileNotFoundError`, or `ValueError` naming the file and what is wrong with it.
     """
-    names: dict[str, None] = {}
-    place: list[str] = []
-    text: list[str] = []
-
-    def start(tag: str, attributes: dict[str, str]) -> None:
-        del attributes
-        place.append(tag)
-        text.clear()
-
-    def end(tag: str) -> None:
-        del tag
-        if place == ["annotation", "object", "name"]:
-            names["".join(text).strip()] = None
-        place.pop()
-
-    def doctype(*declaration: object) -> None:
-        del declaration
-        raise ValueError(f"{path.name} has a DOCTYPE, which VOC files do not: take it out")
-
     if path.stat().st_size > MOST_BYTES:
         raise ValueError(f"{path.name} is larger than {MOST_BYTES >> 20} MB: no VOC annotation")
+    found = _Names(path.name)
     parser = expat.ParserCreate()
     parser.buffer_text = True
-    parser.StartElementHandler = start
-    parser.EndElementHandler = end
-    parser.CharacterDataHandler = text.append
-    parser.StartDoctypeDeclHandler = doctype
+    parser.StartElementHandler = found.start
+    parser.EndElementHandler = found.end
+    parser.CharacterDataHandler = found.text.append
+    parser.StartDoctypeDeclHandler = found.doctype
     try:
         parser.Parse(path.read_bytes(), True)
     except expat.ExpatError as error:
         raise ValueError(f"{path.name} is no XML ({error}): fetch or write it again") from error
-    return tuple(name for name in names if name)
+    return tuple(name for name in found.names if name)
+
+
+class _Names:
+    """Collects the names of objects while expat walks through an annotation."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.names: dict[str, None] = {}
+        self.place: list[str] = []
+        self.text: list[str] = []
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        del attributes
+        self.place.append(tag)
+        self.text.clear()
+
+    def end(self, tag: str) -> None:
+        del tag
+        if self.place == ["annotation", "object", "name"]:
+            self.names["".join(self.text).strip()] = None
+        self.place.pop()
+
+    def doctype(self, *declaration: object) -> None:
+        del declaration
+        raise ValueError(f"{self.file} has a DOCTYPE, which VOC files do not: take it out")
 
 
 def _tags_of_xml(root: Path, identity: str, report: Report) -> tuple[str, ...] | None:

@@ -6,6 +6,7 @@ the root of the data set, so that a data set that moves keeps its index and all 
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,7 @@ READERS = {"voc": voc, "folder": folder}
 
 INPUTS = ()
 VERSION = 1
+HANDFUL = 16  # photos that travel to a worker together
 KEPT = "examined.jsonl"  # only while the stage runs
 
 
@@ -178,7 +180,9 @@ def _examined(
 
     done = {outcome.photo: outcome for outcome in examined.kept(out / KEPT)}
     missing = [record.photo for record in records if record.photo not in done]
-    outcomes = map_unordered(partial(examined.examine, root), missing, workers=context.workers)
+    handfuls = [tuple(missing[at : at + HANDFUL]) for at in range(0, len(missing), HANDFUL)]
+    several = partial(examined.examine_several, root)
+    outcomes = chain.from_iterable(map_unordered(several, handfuls, workers=context.workers))
     tracked = context.track(outcomes, total=len(records), done=len(records) - len(missing))
     for outcome in examined.keep(out / KEPT, tracked):
         done[outcome.photo] = outcome

@@ -1,6 +1,9 @@
 """Small data sets on disk, made by the tests that need them."""
 
+import struct
+import zlib
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,15 @@ def write_photo(path: Path, seed: int = 0, size: tuple[int, int] = (24, 32)) -> 
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels(seed, size)).save(path)
     return path
+
+
+def huge_png(side: int) -> bytes:
+    """A few bytes whose header promises a square photo of `side` pixels."""
+    content = BytesIO()
+    Image.new("1", (1, 1)).save(content, format="PNG")
+    head, rest = content.getvalue()[:12], content.getvalue()[33:]
+    header = b"IHDR" + struct.pack(">II", side, side) + content.getvalue()[24:29]
+    return head + header + struct.pack(">I", zlib.crc32(header)) + rest
 
 
 def write_xml(path: Path, names: Sequence[str], *, extra: str = "") -> Path:

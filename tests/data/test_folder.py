@@ -134,6 +134,27 @@ def test_links_that_lead_out_and_linked_folders_are_not_entered(tmp_path: Path) 
     ]
 
 
+def test_names_that_are_no_text_are_listed_in_a_form_that_can_be_written(tmp_path: Path) -> None:
+    root = _photos(tmp_path, "dog/ä b.jpg", "dog/two\nlines.jpg", "dog/\udcff.jpg")
+    found, problems = _read(root)
+    assert [record.id for record in found] == ["dog/ä b"]
+    assert sorted((one.problem, one.path) for one in problems) == [
+        ("odd-name", r"dog/\udcff.jpg"),
+        ("odd-name", r"dog/two\nlines.jpg"),
+    ]
+
+
+def test_the_tag_file_of_the_data_set_is_the_one_in_its_root(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = _photos(tmp_path / "root", "a.jpg")
+    (root / "tags.csv").write_text("a,dog\n")
+    (tmp_path / "tags.csv").write_text("a,cat\n")
+    monkeypatch.chdir(tmp_path)
+    assert _read(root)[0][0].tags == ("dog",)
+    assert _read(root, tags="tags.csv")[0][0].tags == ("cat",)  # as given, from where one stands
+
+
 def test_what_makes_the_whole_wrong_stops(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"--dataset\.root"):
         _read(tmp_path / "no")

@@ -19,7 +19,7 @@ from pipeline.context import Context
 from pipeline.key import canonical, places
 from stages import index
 from stages.index import Config, Demo
-from tests.datasets import pixels, write_list, write_photo, write_voc, write_xml
+from tests.datasets import huge_png, pixels, write_list, write_photo, write_voc, write_xml
 
 
 def _run(config: Config, out: Path, **context: object) -> tuple[Manifest, list[Problem]]:
@@ -61,7 +61,7 @@ def spoilt(tmp_path: Path) -> Path:
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.fromarray(pixels(55)).save(photos / "turned.jpg", exif=exif)
-    Image.new("1", (9_000, 9_000)).save(photos / "huge.png")
+    (photos / "huge.png").write_bytes(huge_png(9_000))
     for name in ("deep", "alpha", "huge"):
         (photos / f"{name}.jpg").unlink()
     write_photo(photos / "a.png", 56)
