@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
+from unicodedata import category
 
 from data.files import inside
 
@@ -121,7 +122,7 @@ def find_photos(
         if not name.lower().endswith(suffixes):
             continue
         path = f"{folder}/{name}" if folder else name
-        if not name.isprintable():
+        if not name.isprintable() and any(category(sign) in ("Cc", "Cs") for sign in name):
             found.problems.append(_odd_name(path))
             continue
         if is_link and not _stays(root, path, found.problems):
@@ -167,7 +168,7 @@ def _linked_folder(name: str) -> Problem:
 def _odd_name(path: str) -> Problem:
     """A name that is no text (bytes of another encoding) or holds control characters."""
     shown = path.encode("unicode_escape").decode("ascii")
-    reason = f"the name {shown!r} is no printable text in UTF-8: rename the file"
+    reason = f"the name {shown!r} is no text in UTF-8 on one line: rename the file"
     return Problem(shown, None, "odd-name", reason, used=False)
 
 

@@ -135,9 +135,9 @@ def test_links_that_lead_out_and_linked_folders_are_not_entered(tmp_path: Path) 
 
 
 def test_names_that_are_no_text_are_listed_in_a_form_that_can_be_written(tmp_path: Path) -> None:
-    root = _photos(tmp_path, "dog/ä b.jpg", "dog/two\nlines.jpg", "dog/\udcff.jpg")
+    root = _photos(tmp_path, "dog/ä\u3000b.jpg", "dog/two\nlines.jpg", "dog/\udcff.jpg")
     found, problems = _read(root)
-    assert [record.id for record in found] == ["dog/ä b"]
+    assert [record.id for record in found] == ["dog/ä\u3000b"]
     assert sorted((one.problem, one.path) for one in problems) == [
         ("odd-name", r"dog/\udcff.jpg"),
         ("odd-name", r"dog/two\nlines.jpg"),
