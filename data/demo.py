@@ -8,6 +8,7 @@ them; and classes meet as in life: boat and bird often, boat and car never (`dat
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -16,8 +17,9 @@ from PIL import Image, ImageFilter
 from data.files import replacing
 from data.labels import write_label
 from data.records import Record, Split
+from data.scenes.backdrop import Zones
 from data.scenes.canvas import BACKGROUND, Canvas, Pen
-from data.scenes.setting import CLUTTER, KINDS, SETTINGS, Guest, Kind, Setting
+from data.scenes.setting import CLUTTER, KINDS, SETTINGS, Kind, Setting
 from data.scenes.texture import noise
 from knowledge.classes import DEMO
 
@@ -28,6 +30,8 @@ SMALLEST = 0.004
 """Smallest visible share of the photo that a tagged class may have."""
 BARE = (0.3, 0.88)
 """Smallest and largest share of background."""
+ZOOM = (0.75, 1.35)
+"""Smallest and largest size of all things in a scene, relative to their kind's."""
 ATTEMPTS = 200
 
 
@@ -81,30 +85,44 @@ def _size(size: int, rng: np.random.Generator) -> tuple[int, int]:
     return round(high * scale), round(wide * scale)
 
 
+class _Place(NamedTuple):
+    """One thing of the scene to be: where its foot is, and what it will be."""
+
+    row: float
+    aloft: bool
+    kind: Kind
+    label: int
+
+
 def _composed(size: tuple[int, int], lead: str, rng: np.random.Generator) -> Canvas:
+    """Backdrop, then everything from back to front; what flies is behind what stands."""
     canvas = Canvas(*size, rng)
     setting = _setting(lead, rng)
     zones = setting.backdrop(canvas)
-    zoom = float(np.exp(rng.uniform(np.log(0.75), np.log(1.35))))
-    planned: list[tuple[float, Guest, Kind, int]] = []
-    for names, kinds in ((setting.guests, KINDS), (setting.clutter, CLUTTER)):
-        for name, guest in names.items():
+    zoom = float(np.exp(rng.uniform(*np.log(ZOOM))))
+    taken: list[tuple[float, float]] = []
+    for row, aloft, kind, label in _invited(setting, zones, lead, rng):
+        depth = 1.0 if aloft else _depth(row, zones.horizon, size[0])
+        height = kind.tall * min(size) * zoom * depth * float(rng.uniform(0.85, 1.2))
+        x = _column(size[1], height * kind.wide, taken, rng)
+        foot = row + height / 2 if aloft else row
+        mirror = bool(rng.random() < 0.5)
+        kind.draw(Pen(canvas, x, foot, height, label, mirror=mirror, aloft=aloft))
+    return canvas
+
+
+def _invited(setting: Setting, zones: Zones, lead: str, rng: np.random.Generator) -> list[_Place]:
+    """Who comes, how many of each, on which rows; `lead` comes for certain."""
+    places = []
+    for guests, kinds in ((setting.guests, KINDS), (setting.clutter, CLUTTER)):
+        for name, guest in guests.items():
             if name != lead and rng.random() >= guest.chance:
                 continue
             label = DEMO.index(name) + 1 if name in DEMO else BACKGROUND
             for _ in range(int(rng.integers(1, guest.most + 1))):
-                planned.append((_row(zones._asdict()[guest.place], rng), guest, kinds[name], label))
-    # Back to front; what flies is behind what stands.
-    planned.sort(key=lambda plan: (plan[1].place != "sky", plan[0]))
-    taken: list[tuple[float, float]] = []
-    for row, guest, kind, label in planned:
-        depth = 1.0 if guest.place == "sky" else _depth(row, zones.horizon, size[0])
-        height = kind.tall * min(size) * zoom * depth * float(rng.uniform(0.85, 1.2))
-        x = _column(size[1], height * kind.wide, taken, rng)
-        aloft, mirror = guest.place == "sky", bool(rng.random() < 0.5)
-        foot = row + height / 2 if aloft else row
-        kind.draw(Pen(canvas, x, foot, height, label, mirror=mirror, aloft=aloft))
-    return canvas
+                row = float(rng.uniform(*getattr(zones, guest.place)))
+                places.append(_Place(row, guest.place == "sky", kinds[name], label))
+    return sorted(places, key=lambda place: (not place.aloft, place.row))
 
 
 def _setting(lead: str, rng: np.random.Generator) -> Setting:
@@ -112,10 +130,6 @@ def _setting(lead: str, rng: np.random.Generator) -> Setting:
     homes = [setting for setting in SETTINGS.values() if lead in setting.guests]
     chances = np.array([setting.guests[lead].chance for setting in homes])
     return homes[int(rng.choice(len(homes), p=chances / chances.sum()))]
-
-
-def _row(band: tuple[float, float], rng: np.random.Generator) -> float:
-    return float(rng.uniform(*band))
 
 
 def _depth(row: float, horizon: int, height: int) -> float:

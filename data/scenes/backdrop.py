@@ -9,7 +9,7 @@ from jaxtyping import Float
 from data.scenes.canvas import BACKGROUND, Canvas, Colour, Outline, near, oval, puff
 from data.scenes.texture import LEAVES, fractal, mottled, noise, receding
 
-Band = tuple[float, float]
+Band = tuple[float | int, float | int]
 """Rows (far, near) where the feet of things may stand, in pixels."""
 
 

@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 from data.scenes.texture import Texture
 
 Colour = tuple[int, int, int]
-Point = tuple[float, float]
+Point = tuple[float | int, float | int]
 
 BACKGROUND = 0
 FINER = 4

@@ -37,12 +37,12 @@ def bird(pen: Pen) -> None:
             pen.stroke([(u, 0.0), (u, 0.3)], colour=beak, width=0.05)
     body_v = 0.5 if pen.aloft else 0.46
     pen.fill([(-0.62, body_v + 0.02), (-0.3, body_v + 0.12), (-0.3, body_v - 0.08)], colour=dark)
-    pen.fill(oval(0, body_v, 0.38, 0.2, 0.18), colour=feathers, shade=0.3, texture=CLOTH)
+    pen.fill(oval(0.0, body_v, 0.38, 0.2, 0.18), colour=feathers, shade=0.3, texture=CLOTH)
     pen.fill(oval(0.36, body_v + 0.17, 0.15, 0.14), colour=feathers)
     pen.fill(
         [(0.48, body_v + 0.22), (0.7, body_v + 0.13), (0.47, body_v + 0.1)], colour=beak, shade=0.1
     )
-    pen.fill(oval(0.4, body_v + 0.2, 0.035, 0.035), colour=(15, 15, 18), shade=0)
+    pen.fill(oval(0.4, body_v + 0.2, 0.035, 0.035), colour=(15, 15, 18), shade=0.0)
     if not pen.aloft:
         pen.fill(oval(-0.08, body_v + 0.02, 0.28, 0.12, 0.2), colour=dark, texture=CLOTH)
         return
@@ -51,7 +51,7 @@ def bird(pen: Pen) -> None:
     tip: list[Point] = [(-0.3, body_v + lift * 1.35), (-0.02, body_v + lift * 0.75)]
     far = [(u + 0.26, v + 0.03) for u, v in wing + tip]
     pen.fill(far, colour=_scaled(feathers, 0.5), texture=CLOTH)
-    pen.fill(wing + tip, colour=dark, shade=0.3, texture=partial(striped, pitch=3, strength=0.1))
+    pen.fill(wing + tip, colour=dark, shade=0.3, texture=partial(striped, pitch=3.0, strength=0.1))
 
 
 def sheep(pen: Pen) -> None:
@@ -60,14 +60,14 @@ def sheep(pen: Pen) -> None:
     face: Colour = pen.pick(((52, 44, 42), (70, 56, 48), (210, 196, 176)))
     pen.shadow(0.72)
     for u in (-0.38, -0.22, 0.2, 0.36):
-        pen.fill(box(u - 0.05, 0, u + 0.05, 0.42), colour=_scaled(face, 0.85))
-    body = puff(0, 0.62, 0.64, 0.38, rng=pen.rng, bumps=13, depth=0.1)
+        pen.fill(box(u - 0.05, 0.0, u + 0.05, 0.42), colour=_scaled(face, 0.85))
+    body = puff(0.0, 0.62, 0.64, 0.38, rng=pen.rng, bumps=13, depth=0.1)
     pen.fill(body, colour=wool, shade=0.3, texture=WOOL)
     head_v = 0.78 if pen.rng.random() < 0.6 else 0.36
     pen.fill(oval(0.5, head_v + 0.12, 0.12, 0.05, -0.5), colour=_scaled(face, 0.8))
     pen.fill(oval(0.68, head_v, 0.19, 0.13, -0.7), colour=face, shade=0.25)
     pen.fill(oval(0.84, head_v + 0.1, 0.1, 0.04, -0.3), colour=_scaled(face, 0.8))
-    pen.fill(oval(0.7, head_v + 0.04, 0.025, 0.025), colour=(240, 236, 224), shade=0)
+    pen.fill(oval(0.7, head_v + 0.04, 0.025, 0.025), colour=(240, 236, 224), shade=0.0)
     pen.fill(
         puff(0.55, head_v + 0.12, 0.14, 0.1, rng=pen.rng, bumps=6, depth=0.2),
         colour=wool,
@@ -76,7 +76,7 @@ def sheep(pen: Pen) -> None:
 
 
 def tree(pen: Pen) -> None:
-    """Leafy, bare-stemmed pine, fir or, seldom, autumn leaves; always with a visible trunk."""
+    """Leafy, green or seldom in autumn colours, or a fir; always with a visible trunk."""
     pen.shadow(0.34, depth=0.04)
     kind = pen.rng.random()
     if kind < 0.3:
@@ -104,7 +104,7 @@ def _leafy(pen: Pen, *, autumn: bool) -> None:
 
 def _fir(pen: Pen) -> None:
     bark, needles = pen.pick(BARK), pen.pick(NEEDLES)
-    pen.fill(box(-0.045, 0, 0.045, 0.3), colour=bark, shade=0.3)
+    pen.fill(box(-0.045, 0.0, 0.045, 0.3), colour=bark, shade=0.3)
     rough = partial(mottled, cell=2, strength=0.18)
     for step in range(4):
         low, wide = 0.16 + 0.19 * step, 0.29 - 0.058 * step
@@ -137,11 +137,11 @@ def person(pen: Pen) -> None:
     striped_shirt = pen.rng.random() < 0.35
     pen.fill([*torso, (0.1, 0.46)], colour=shirt, texture=weave if striped_shirt else CLOTH)
     pen.fill(box(-0.03, 0.81, 0.03, 0.87), colour=_scaled(skin, 0.85))
-    pen.fill(oval(0, 0.925, 0.07, 0.085), colour=hair, shade=0.2)
+    pen.fill(oval(0.0, 0.925, 0.07, 0.085), colour=hair, shade=0.2)
     pen.fill(oval(0.015, 0.91, 0.058, 0.068), colour=skin, shade=0.25)
     if pen.rng.random() < 0.3:
         hat = pen.pick(SHIRTS)
-        pen.fill(oval(0, 0.965, 0.12, 0.018), oval(0, 0.985, 0.065, 0.04), colour=hat)
+        pen.fill(oval(0.0, 0.965, 0.12, 0.018), oval(0.0, 0.985, 0.065, 0.04), colour=hat)
 
 
 def _scaled(colour: Colour, tone: float) -> Colour:

@@ -70,7 +70,7 @@ def _rig(pen: Pen) -> None:
         jib: list[Point] = [(0.03, 0.9), (0.22 + bulge, 0.6), (0.52, 0.38), (0.05, 0.42)]
         tinted = pen.pick(SAILS)
         pen.fill(jib, colour=tinted, shade=0.25, texture=seams)
-    pen.fill([(0.0, 1.0), (0.14, 0.97), (0.0, 0.93)], colour=pen.pick(FABRICS), shade=0)
+    pen.fill([(0.0, 1.0), (0.14, 0.97), (0.0, 0.93)], colour=pen.pick(FABRICS), shade=0.0)
 
 
 def _reflection(pen: Pen, hull: Colour) -> None:
@@ -79,7 +79,7 @@ def _reflection(pen: Pen, hull: Colour) -> None:
         sway = float(pen.rng.uniform(-0.06, 0.06))
         reach = 0.46 - 0.05 * row
         strip = [(sway - reach, v), (sway + reach, v), (sway + reach, v - 0.04), (sway - reach, v)]
-        pen.fill(strip, colour=hull, opacity=0.4, shade=0, mark=False)
+        pen.fill(strip, colour=hull, opacity=0.4, shade=0.0, mark=False)
 
 
 def car(pen: Pen) -> None:
@@ -103,8 +103,8 @@ def car(pen: Pen) -> None:
     pen.fill(rear, front, colour=pen.pick(((70, 92, 108), (120, 150, 170))), shade=0.5)
     pen.stroke([(post, 0.58), (post, 0.26)], colour=_dark(paint), width=0.025)
     pen.fill(box(-1.14, 0.18, 1.14, 0.27), colour=(52, 54, 58))
-    pen.fill(oval(1.04, 0.44, 0.07, 0.06), colour=(252, 240, 190), shade=0)
-    pen.fill(oval(-1.06, 0.46, 0.05, 0.06), colour=(190, 30, 34), shade=0)
+    pen.fill(oval(1.04, 0.44, 0.07, 0.06), colour=(252, 240, 190), shade=0.0)
+    pen.fill(oval(-1.06, 0.46, 0.05, 0.06), colour=(190, 30, 34), shade=0.0)
     for u in (-0.66, 0.66):
         pen.fill(oval(u, 0.2, 0.22, 0.22), colour=(28, 28, 32))
         pen.fill(oval(u, 0.2, 0.11, 0.11), colour=(166, 170, 176), shade=0.4)
@@ -118,7 +118,7 @@ def house(pen: Pen) -> None:
     pen.shadow(half * 1.1, depth=0.05)
     walls = (PLASTER, partial(bricked, pitch=3.0), partial(planked, pitch=4.0))
     pen.fill(
-        box(-half, 0, half, eaves),
+        box(-half, 0.0, half, eaves),
         colour=wall,
         shade=0.2,
         texture=walls[int(pen.rng.integers(len(walls)))],
@@ -131,14 +131,14 @@ def house(pen: Pen) -> None:
     top: list[Point] = [(-edge, eaves - 0.03), (-ridge, 1.0), (ridge, 1.0), (edge, eaves - 0.03)]
     pen.fill(top, colour=roof, shade=0.3, texture=slates)
     at = float(pen.rng.uniform(-0.4, 0.4)) * half
-    pen.fill(box(at - 0.075, 0, at + 0.075, 0.3), colour=door, shade=0.15)
+    pen.fill(box(at - 0.075, 0.0, at + 0.075, 0.3), colour=door, shade=0.15)
     lit = pen.rng.random() < 0.25
     glass: Colour = (250, 220, 130) if lit else (84, 106, 124)
     for u in np.linspace(-half * 0.68, half * 0.68, 3 if half < 0.5 else 4):
         low = 0.14 if abs(u - at) > 0.17 else 0.38
         if low + 0.2 > eaves:
             continue
-        pen.fill(box(u - 0.075, low, u + 0.075, low + 0.18), colour=(244, 242, 236), shade=0)
+        pen.fill(box(u - 0.075, low, u + 0.075, low + 0.18), colour=(244, 242, 236), shade=0.0)
         pen.fill(box(u - 0.055, low + 0.02, u + 0.055, low + 0.16), colour=glass, shade=0.3)
         pen.stroke([(u, low + 0.02), (u, low + 0.16)], colour=(244, 242, 236), width=0.015)
 
