@@ -47,6 +47,8 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         FileNotFoundError: `inputs` lacks the index, or a stage's artifact lacks a promised file.
     """
     from stages.reports.page import Look, Surroundings, write_page
+    from stages.reports.predict import predictor
 
-    around = Surroundings(context.places, context.trusted)
+    predict = predictor(inputs.get("segment"), context)
+    around = Surroundings(context.places, context.trusted, predict)
     write_page(Look(**config.model_dump()), inputs, out, around)

@@ -32,7 +32,7 @@ class Views:
 
 @dataclass(frozen=True)
 class Scored:
-    """Counts of one photo against its mask; q runs over bins of score, s over those of confidence."""
+    """Counts of one photo against its mask; q: bins of the score, s: bins of the confidence."""
 
     full: Confusion
     """Of the complete labelling."""

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from data.manifest import Manifest, Photo
+from data.manifest import Manifest
+from data.records import Photo
 from stages.confusion import Confusion
 from stages.quality.photo import CONFIDENCE_BINS, IGNORE, PhotoQuality, Scored
 from stages.quality.sweep import CoverageSweep, ThresholdSweep

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
-from data.manifest import Photo
+from data.records import Photo
 from stages.quality.photo import IGNORE, PhotoQuality
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -12,10 +12,6 @@ from typing import Any
 from stages.reports.artifacts import Run, read_json
 from stages.reports.ledger import ledger
 
-METRIC = (
-    "mIoU: mean IoU over the classes with a non-empty union, background included, from one "
-    "confusion matrix over the split; mask pixels of 255 are not scored"
-)
 UNKNOWN = "not recorded"
 
 
@@ -55,17 +51,17 @@ def _fairness(run: Run) -> Card:
         "initial weights, classifier": _weights(run, "classify"),
         "initial weights, network": _weights(run, "segment"),
         "text knowledge": _text(run),
-        "source of tags": run.config("index").get("tags") or run.config("index").get("reader"),
+        "source of tags": _chosen(run.config("index"), "reader", "untagged"),
         "train photos": _photos(run, "train"),
         "val photos": _photos(run, "val"),
-        "masks, train": quality.get("masks_sha256") or "none",
-        "masks, val": _val_masks(run),
+        "masks, train": _masks(run, "train"),
+        "masks, val": _masks(run, "val"),
         "scales and flip, evaluation": _chosen(run.config("evaluate"), "scales", "flip"),
-        "CRF, evaluation": _chosen(run.config("evaluate"), "crf") or "none",
-        "metric": quality.get("metric") or METRIC,
+        "CRF, evaluation": scores.get("crf") or "none",
+        "metric": scores.get("definition") or quality.get("metric"),
         "masks used for training": UNKNOWN if used.training is None else used.training,
         "masks used for choosing settings": UNKNOWN if used.choosing is None else used.choosing,
-        "labels of the network": run.config("segment").get("labels", "pseudo-labels"),
+        "labels of the network": run.config("segment").get("labels"),
         "oracle tags": scores.get("oracle_tags", False),
     }
     return {name: Entry(_said(value), matters=True) for name, value in values.items()}
@@ -148,10 +144,11 @@ def compare(first: Path, second: Path) -> tuple[list[Difference], list[dict[str,
 
 
 def _weights(run: Run, stage: str) -> Any:
-    """Where the weights began: the model's own word, else the stage's settings."""
-    model = run.json(stage, "model.json")
-    own = model.get("weights") or model.get("backbone") or run.config(stage).get("backbone")
-    return own if stage in run else None
+    """Name of the backbone, where its weights come from and what supervised them."""
+    backbone = run.json(stage, "model.json").get("backbone", {})
+    card = backbone.get("card", {})
+    said = {name: value for name, value in card.items() if isinstance(value, str | int | float)}
+    return {"backbone": backbone["name"], **said} if "name" in backbone else None
 
 
 def _text(run: Run) -> Any:
@@ -165,13 +162,17 @@ def _text(run: Run) -> Any:
 def _photos(run: Run, split: str) -> str:
     lines = [line for line in run.lines("index", "manifest.jsonl") if line["split"] == split]
     text = "".join(f"{line['id']} {line['sha256']}\n" for line in lines)
-    return f"{len(lines)}, sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return f"{len(lines)}, sha256 {_hash(text)}"
 
 
-def _val_masks(run: Run) -> str:
-    lines = [line for line in run.lines("masks", "masks.jsonl") if line["split"] == "val"]
+def _masks(run: Run, split: str) -> str:
+    lines = [line for line in run.lines("masks", "masks.jsonl") if line["split"] == split]
     text = "".join(f"{line['id']} {line['sha256']}\n" for line in lines)
-    return hashlib.sha256(text.encode()).hexdigest() if lines else "none"
+    return f"{len(lines)}, sha256 {_hash(text)}" if lines else "none"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _chosen(config: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The numbers at the head of the page, and what its charts and matrices show."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from stages.reports.artifacts import Run
 from stages.reports.charts import Chart, Mark, Series, line_chart
 from stages.reports.paint import Picture, matrix_picture
 
+LABELS, NETWORK, TAGS = "Labels, made from tags", "Network, on photos without tags", "Tags"
 MOST_NAMED = 26
 """Classes up to which a matrix carries their names."""
 
@@ -28,7 +29,7 @@ class Matrix:
 
 
 def headline(run: Run) -> dict[str, dict[str, Any]]:
-    """name -> {"label", "value" (0..1 or None), "note", "kind"} in the order of the page.
+    """name -> {"label", "value" (0..1 or None), "note", "kind", "group"} in the order of the page.
 
     Every score of a labelling with ignored pixels comes with its coverage, and every network with
     what calling everything background would have scored.
@@ -37,25 +38,33 @@ def headline(run: Run) -> dict[str, dict[str, Any]]:
     quality = run.json("inspect", "quality.json")
     if quality:
         found |= _of_labels(quality)
-    for stage, name, label, kind in (
-        ("evaluate", "network", "Network", "main"),
-        ("evaluate-masks", "upper_bound", "Upper bound: fully supervised", "bound"),
-    ):
-        scores = run.json(stage, "scores.json")
-        if scores:
-            note = f"mIoU on val{_count(scores)}"
-            if kind == "bound":
-                note += "; the same network trained on masks, not a result of this method"
-            found[name] = _figure(label, scores.get("miou"), note, kind)
-    scores = run.json("evaluate", "scores.json")
-    if scores:
-        note = "all background, mIoU on val"
-        found["trivial"] = _figure("Trivial labelling", all_background(scores), note, "floor")
+    found |= _of_networks(run)
     tags = run.json("classify", "scores.json")
     if tags:
-        note = "mean AP over classes" + (f" on {tags['split']}" if "split" in tags else "")
-        found["map"] = _figure("Classifier", tags.get("map"), note, "minor")
+        note = f"mean AP over classes on {tags.get('split', 'val')}"
+        found["map"] = _figure("Classifier", tags.get("map"), note, "minor", TAGS)
     return found
+
+
+def _of_networks(run: Run) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    supervised = run.config("segment").get("labels") == "masks"
+    for stage, name, bound in (
+        ("evaluate", "network", supervised),
+        ("evaluate-masks", "upper_bound", True),
+    ):
+        scores = run.json(stage, "scores.json")
+        if not scores:
+            continue
+        label = "Upper bound: fully supervised" if bound else "Network"
+        note = scores.get("reason") or f"mIoU on val, {scores.get('images', 'all')} photos"
+        note += "; trained on masks, not a result of learning from tags" if bound else ""
+        kind = "bound" if bound else "main"
+        found[name] = _figure(label, scores.get("miou"), note, kind, NETWORK)
+        if name == "network":
+            value, said = scores.get("miou_all_background"), "all background, mIoU on val"
+            trivial = _figure("Trivial labelling", value, said, "floor", NETWORK)
+    return {**found, "trivial": trivial} if "network" in found else found
 
 
 def _of_labels(quality: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -72,33 +81,25 @@ def _of_labels(quality: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             "background"
         )
     found = {
-        "labels": _figure("Pseudo-labels", quality["miou"], note, "main"),
+        "labels": _figure("Pseudo-labels", quality["miou"], note, "main", LABELS),
         "cam": _figure(
-            "Raw CAM", quality["miou_cam"], "mIoU on train at the mask-free threshold", "minor"
+            "Raw CAM",
+            quality["miou_cam"],
+            "mIoU on train at the mask-free threshold",
+            "minor",
+            LABELS,
         ),
     }
     if scored:
         note = "all background, mIoU on train; filled with the first tag: "
         note += f"{100 * quality['miou_first_tag']:.1f}"
         value = quality["miou_all_background"]
-        found["trivial_labels"] = _figure("Trivial labelling", value, note, "floor")
+        found["trivial_labels"] = _figure("Trivial labelling", value, note, "floor", LABELS)
     return found
 
 
-def _figure(label: str, value: float | None, note: str, kind: str) -> dict[str, Any]:
-    return {"label": label, "value": value, "note": note, "kind": kind}
-
-
-def _count(scores: Mapping[str, Any]) -> str:
-    count = scores.get("images", scores.get("photos"))
-    return f", {count} photos" if isinstance(count, int) else ""
-
-
-def all_background(scores: Mapping[str, Any]) -> float | None:
-    """mIoU of calling everything background, from the true pixels of each class in `scores`."""
-    pixels = [line["pixels"] for line in scores.get("classes", {}).values() if line.get("pixels")]
-    background = scores.get("classes", {}).get("background", {}).get("pixels")
-    return background / sum(pixels) / len(pixels) if background else None
+def _figure(label: str, value: float | None, note: str, kind: str, group: str) -> dict[str, Any]:
+    return {"label": label, "value": value, "note": note, "kind": kind, "group": group}
 
 
 def charts(run: Run) -> list[Chart]:
@@ -109,13 +110,22 @@ def charts(run: Run) -> list[Chart]:
         ("segment", "network"),
         ("segment-masks", "upper bound"),
     ):
-        lines = run.lines(stage, "metrics.jsonl")
-        losses = [line for line in lines if isinstance(line.get("loss"), int | float)]
-        epochs = [float(epoch) for epoch in range(1, len(losses) + 1)]
-        series = Series("loss", epochs, [float(line["loss"]) for line in losses])
+        series = _losses(run.lines(stage, "metrics.jsonl"))
         title = f"Training of the {name}"
-        found.append(line_chart([series], title=title, across="epoch", up="loss"))
+        found.append(line_chart(series, title=title, across="epoch", up="loss"))
     return [chart for chart in found if chart is not None]
+
+
+def _losses(lines: Sequence[Mapping[str, Any]]) -> list[Series]:
+    """One line a phase of the training, epochs counted on from phase to phase."""
+    phases: dict[int, list[tuple[float, float]]] = {}
+    for epoch, line in enumerate(lines, start=1):
+        phases.setdefault(int(line["phase"]), []).append((float(epoch), float(line["loss"])))
+    name = "loss" if len(phases) == 1 else "loss, phase {}"
+    return [
+        Series(name.format(phase), [x for x, _ in points], [y for _, y in points])
+        for phase, points in phases.items()
+    ]
 
 
 def _sweep(run: Run) -> Chart | None:

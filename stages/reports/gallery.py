@@ -9,9 +9,10 @@ from jaxtyping import UInt8
 
 from data.cams import read_cam
 from data.labels import IGNORE, read_label
-from data.manifest import Manifest, Photo
+from data.manifest import Manifest
 from data.masks import MaskIndex
 from data.photos import read_photo
+from data.records import Photo
 from stages.confusion import Confusion
 from stages.reports.paint import (
     Picture,
@@ -27,7 +28,8 @@ from stages.reports.paint import (
 MOST_SCORED = 3000
 """Val photos that are scored one by one to find the worst; beyond, an even sample of so many."""
 
-Predict = Callable[[UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w"]]
+Predict = Callable[[Photo, UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w"]]
+"""The label of every pixel of a photo, by the run's own network."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Painter:
     def train_row(self, photo: Photo, score: str) -> Row:
         """Photo, CAM, pseudo-label, prediction and mask of a train photo, as far as there are."""
         image = read_photo(self.manifest.path(photo))
-        prediction = self.predict(image) if self.predict else None
+        prediction = self.predict(photo, image) if self.predict else None
         pictures = (
             self._photo(photo, image),
             self._cam(photo, image),

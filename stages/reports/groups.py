@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from data.manifest import Manifest, Photo
+from data.manifest import Manifest
 from data.masks import MaskIndex
+from data.records import Photo
 from stages.reports.artifacts import Run
 from stages.reports.gallery import Group, Painter, Predict, scored_photos, with_columns
 

@@ -38,9 +38,11 @@ def ledger(run: Run) -> Ledger:
     """The ledger of `run`.
 
     A stage counts where `masks`, or a stage that scores with masks, is among its inputs: whatever
-    those hand down has seen masks. It counts with all masks that the run has.
+    those hand down has seen masks. A stage that trains counts with all masks of the train split,
+    any other with all that the run has.
     """
-    scored = len(run.lines("masks", "masks.jsonl"))
+    masks = run.lines("masks", "masks.jsonl")
+    trainable = sum(line["split"] == "train" for line in masks)
     judged = {
         name: artifact
         for name, artifact in run.artifacts.items()
@@ -48,12 +50,12 @@ def ledger(run: Run) -> Ledger:
     }
     culprits = {name: tainted for name in judged if (tainted := _tainted(judged, name))}
     unknown = tuple(name for name, artifact in judged.items() if not artifact.recipe)
-    learnt = scored if TRAINED & culprits.keys() else 0
-    chosen = scored if culprits.keys() - TRAINED else 0
+    learnt = trainable if TRAINED & culprits.keys() else 0
+    chosen = len(masks) if culprits.keys() - TRAINED else 0
     return Ledger(
         training=None if unknown and not learnt else learnt,
         choosing=None if unknown and not chosen else chosen,
-        scoring=scored,
+        scoring=len(masks),
         culprits=tuple(f"{name} <- {other}" for name, seen in culprits.items() for other in seen),
         unknown=unknown,
     )

@@ -132,11 +132,20 @@ def _rendered(
         style=style,
         style_hash=f"sha256-{fingerprint}",
         groups=groups,
+        sections=_sections(facts["headline"]),
         charts=charts(run),
         matrices=matrices(run),
         confusions=confusions(run),
         **facts,
     )
+
+
+def _sections(figures: Mapping[str, dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The headline figures by group, in the order in which they come."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for figure in figures.values():
+        found.setdefault(figure["group"], []).append(figure)
+    return found
 
 
 def percent(value: float | int | None, digits: int = 1) -> str:

@@ -1,0 +1,38 @@
+"""What the run's own network says of a photo, for the gallery."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import UInt8
+
+from data.records import Photo
+from pipeline.context import Context
+from stages.nets.device import autocast, pick_device
+from stages.nets.segmenter import TENSORS, load_segmenter
+
+
+class Predictor:
+    """Labels photos one by one, each once: at one scale, without mirror image."""
+
+    def __init__(self, artifact: Path, context: Context) -> None:
+        """The network in `artifact`, on the device of `context`."""
+        self.device = pick_device(context.device)
+        self.precision = context.precision
+        self.segmenter = load_segmenter(artifact).to(self.device)
+        self._known: dict[str, UInt8[np.ndarray, "h w"]] = {}
+
+    def __call__(self, photo: Photo, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
+        """The label of every pixel of `image`, which is `photo` decoded."""
+        if photo.id not in self._known:
+            batch = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(self.device)
+            with autocast(self.precision, self.device):
+                self._known[photo.id] = self.segmenter.predict(batch)[0].cpu().numpy()
+        return self._known[photo.id]
+
+
+def predictor(artifact: Path | None, context: Context) -> Predictor | None:
+    """The network in `artifact`, or None where there is none."""
+    if artifact is None or not (artifact / TENSORS).is_file():
+        return None
+    return Predictor(artifact, context)

@@ -1,0 +1,105 @@
+"""The card, and when two of them forbid to rank their runs."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from stages import report
+from stages.reports.artifacts import Run
+from stages.reports.card import UNKNOWN, Entry, compare, differences, make_card, read_card
+
+
+def known(run) -> dict:
+    """A card on which everything is recorded."""
+    card = make_card(Run.of(run.inputs))
+    return {
+        name: Entry("said" if entry.value == UNKNOWN else entry.value, entry.matters)
+        for name, entry in card.items()
+    }
+
+
+def test_a_card_does_not_differ_from_itself(tiny_run) -> None:
+    assert differences(known(tiny_run), known(tiny_run)) == []
+
+
+def test_what_nobody_recorded_is_no_agreement(tiny_run) -> None:
+    card = known(tiny_run)
+    card["text knowledge"] = Entry(UNKNOWN, matters=True)
+    assert [d.name for d in differences(card, card) if d.matters] == ["text knowledge"]
+
+
+def test_other_masks_forbid_a_ranking_and_another_head_does_not(tiny_run) -> None:
+    first, second = known(tiny_run), known(tiny_run)
+    second["masks, val"] = Entry("3, sha256 other", matters=True)
+    second["context head"] = Entry("none", matters=False)
+    found = differences(first, second)
+    assert [(d.name, d.matters) for d in found] == [("masks, val", True), ("context head", False)]
+
+
+def test_a_line_that_one_card_lacks_differs(tiny_run) -> None:
+    first, second = known(tiny_run), known(tiny_run)
+    del second["metric"]
+    assert [(d.name, d.second, d.matters) for d in differences(first, second)] == [
+        ("metric", UNKNOWN, True)
+    ]
+
+
+def test_the_photos_and_masks_themselves_are_on_the_card(tiny_run) -> None:
+    before = make_card(Run.of(tiny_run.inputs))
+    path = tiny_run.inputs["masks"] / "masks.jsonl"
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    val = next(line for line in lines if line["split"] == "val")
+    val["sha256"] = "f" * 64
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    after = make_card(Run.of(tiny_run.inputs))
+    assert before["masks, val"] != after["masks, val"]
+    assert before["masks, train"] == after["masks, train"]
+    assert before["val photos"] == after["val photos"]
+
+
+def finished(run, folder: Path) -> Path:
+    report.run(report.Config(), run.inputs, folder / "report", run.context)
+    return folder
+
+
+def test_compare_reads_reports_and_says_whether_it_ranks(tiny_run, tmp_path: Path) -> None:
+    first, second = finished(tiny_run, tmp_path / "a"), finished(tiny_run, tmp_path / "b")
+    path = second / "report" / "report.json"
+    numbers = json.loads(path.read_text())
+    assert read_card(first) == read_card(second)
+    found, figures = compare(first, second)
+    unrecorded = [d.name for d in found]
+    assert all(d.first == d.second == UNKNOWN for d in found)
+    assert not any(figure["ranked"] for figure in figures) or not unrecorded
+    numbers["card"]["masks used for training"]["value"] = 6
+    path.write_text(json.dumps(numbers))
+    found, figures = compare(first, second)
+    assert "masks used for training" in [d.name for d in found]
+    assert figures
+    assert not any(figure["ranked"] for figure in figures)
+
+
+def test_runs_with_equal_complete_cards_are_ranked(tiny_run, tmp_path: Path) -> None:
+    folders = [finished(tiny_run, tmp_path / name) for name in "ab"]
+    for folder in folders:
+        path = folder / "report" / "report.json"
+        numbers = json.loads(path.read_text())
+        numbers["card"] = {"metric": {"value": "mIoU", "matters": True}}
+        path.write_text(json.dumps(numbers))
+    found, figures = compare(*folders)
+    assert found == []
+    assert {figure["name"] for figure in figures} >= {"labels", "network"}
+    assert all(figure["ranked"] for figure in figures)
+
+
+def test_a_run_without_report_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"report\.json is missing"):
+        read_card(tmp_path)
+
+
+def test_a_report_without_card_is_named(tmp_path: Path) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds no card"):
+        read_card(tmp_path)
