@@ -92,6 +92,8 @@ def run(config, inputs, out, context):
     todo = [n for n in range(12) if not (out / f"{n}.cam").exists()]
     for n in context.track(todo, total=12, done=12 - len(todo)):
         time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
+        while os.environ.get("TOY_HOLD") == str(n) and not os.path.exists("go"):
+            time.sleep(0.01)
         hidden = out / f".{n}.tmp"
         hidden.write_text(f"{n} {config.scale} {model}")
         hidden.rename(out / f"{n}.cam")
@@ -297,6 +299,10 @@ class Toy:
         status, out, err = nursery().run(flags, self.folder, self.environment(**extra))
         assert status == code, f"status {status}\n{out}\n{err}"
         return Outcome(out, err, self.logged()[before:])
+
+    def go(self) -> None:
+        """Lets a process go on that was started with TOY_HOLD and waits at that photo."""
+        (self.folder / "go").touch()
 
     def logged(self) -> list[str]:
         """What stages have computed so far, oldest first."""
