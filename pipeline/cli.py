@@ -47,7 +47,14 @@ def main(
     Status 0: done; 1: a stage or a check failed, with one message; 2: the command line is wrong;
     130: interrupted. Other exceptions than ValueError and OSError are bugs and say so.
     """
-    desk = Desk(program, recipes, build, commands or {}, closing, description)
+    desk = Desk(
+        program,
+        recipes,
+        build=build,
+        commands=commands or {},
+        closing=closing,
+        description=description,
+    )
     debug = "--debug" in argv
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's end: like Ctrl-C
@@ -77,6 +84,7 @@ class Desk:
         self,
         program: str,
         recipes: Mapping[str, BaseModel],
+        *,
         build: Build,
         commands: Mapping[str, Command],
         closing: Closing | None,
