@@ -172,26 +172,6 @@ class _Batches(Dataset[Batch | _Failure]):
         )
 
 
-def training_loader(
-    photos: PhotoSet,
-    *,
-    batch_size: int,
-    crop: int,
-    scale: tuple[float, float] = (1.0, 1.0),
-    flip: bool = True,
-    seed: int,
-    epoch: int,
-    start: int = 0,
-    workers: int = 1,
-) -> Iterator[Batch]:
-    """One epoch of batches. `TrainingLoader` serves many and keeps its workers between them."""
-    transform = TrainTransform(crop=crop, scale=scale, flip=flip)
-    loader = TrainingLoader(
-        photos, batch_size=batch_size, transform=transform, seed=seed, workers=workers
-    )
-    return loader(epoch, start)
-
-
 def sized_batches(
     photos: Iterable[Photo], batch_size: int, *, multiple: int = 1
 ) -> list[list[Photo]]:

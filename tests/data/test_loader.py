@@ -19,7 +19,6 @@ from data.loader import (
     ahead,
     decoded,
     sized_batches,
-    training_loader,
 )
 from data.manifest import Manifest, Photo
 from data.photos import read_photo
@@ -141,14 +140,6 @@ def test_the_last_batch_is_topped_up(tmp_path: Path, count: int) -> None:
     assert set(names) == {photo.id for photo in photos.photos}
     if count == 1:  # the one photo comes under four different draws
         assert len(torch.unique(batches[0].images, dim=0)) == 4
-
-
-def test_one_epoch_by_the_short_form(tmp_path: Path) -> None:
-    photos = photo_set(tmp_path, 6)
-    short = training_loader(photos, batch_size=4, crop=24, scale=(0.7, 1.4), seed=7, epoch=2)
-    plain = TrainTransform(crop=24, scale=(0.7, 1.4))
-    whole = TrainingLoader(photos, batch_size=4, transform=plain, seed=7)(2)
-    assert all(map(same, short, whole))
 
 
 def test_no_photo_and_a_label_of_another_size_are_named(tmp_path: Path) -> None:
