@@ -33,9 +33,7 @@ class Confusion:
         confusion.matrix += matrix
         return confusion
 
-    def add(
-        self, label: UInt8[np.ndarray, "*shape"], prediction: UInt8[np.ndarray, "*shape"]
-    ) -> None:
+    def add(self, label: UInt8[np.ndarray, "..."], prediction: UInt8[np.ndarray, "..."]) -> None:
         """Count one photo; true pixels of 255 are ignored.
 
         Raises ValueError where a prediction holds 255 or another value that is no class, and where

@@ -68,7 +68,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     features: Literal["trained", "frozen", "cached"] = Field(
         "trained",
         description="backbone: trained along; frozen; or frozen and run once over whole photos, "
-        "its maps kept in memory (crop and scale then have no effect)",
+        "its maps kept in memory (crop, side, scale and jitter then have no effect)",
     )
     cache_gib: float = Field(2.0, gt=0, description="most memory for cached maps, in GiB")
     frozen_norm: bool = Field(True, description="keep the backbone's batch-norm statistics")
@@ -102,7 +102,11 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     epochs: int = Field(19, ge=1, description="passes over the photos")
     batch_size: int = Field(10, ge=1, description="photos a step")
     crop: int = Field(321, ge=1, description="side of the square crops")
+    side: int | None = Field(
+        None, ge=1, description="longer side that photos are brought to before `scale`; None: own"
+    )
     scale: tuple[float, float] = Field((0.5, 1.5), description="range of random scaling")
+    jitter: float = Field(0.0, ge=0, lt=1, description="largest change of light and colour")
     flip: bool = Field(True, description="mirror every second photo")
     seed: int = Field(0, ge=0, description="of initial weights, order, augmentation and dropout")
 
@@ -303,7 +307,13 @@ def _feed(
     loader = TrainingLoader(
         photos,
         batch_size=config.batch_size,
-        transform=TrainTransform(crop=config.crop, scale=config.scale, flip=config.flip),
+        transform=TrainTransform(
+            crop=config.crop,
+            side=config.side,
+            scale=config.scale,
+            flip=config.flip,
+            jitter=config.jitter,
+        ),
         seed=config.seed,
         workers=context.workers,
     )

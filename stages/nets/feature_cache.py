@@ -162,4 +162,4 @@ def _checked(
             f"{name} of {photo.id} is {pixels.shape}, its photo {photo.size} (height, width): "
             "make the labels again from these photos"
         )
-    return torch.from_numpy(np.ascontiguousarray(pixels))
+    return torch.from_numpy(np.array(pixels))  # decoded images are read-only

@@ -123,6 +123,7 @@ def save_segmenter(
         "config": config.model_dump(mode="json"),
         "names": list(graph.names),
         "vector": int(graph.embeddings.shape[1]),
+        "weights": segmenter.backbone.card,
         "backbone": segmenter.backbone.description,
         "card": card,
     }
@@ -143,7 +144,7 @@ def load_segmenter(artifact: Path, graph: ClassGraph | None = None) -> Segmenter
         if graph is not None:
             graph.check(names)
         segmenter = build_segmenter(
-            Backbone(**described["backbone"]),
+            Backbone(**_tuples(described["backbone"])),
             described["head"],
             HeadConfig.model_validate(described["config"]),
             classes=len(names) + 1,
@@ -164,3 +165,8 @@ def _blank(names: tuple[str, ...], vector: int) -> ClassGraph:
     """A graph of the right shapes, whose numbers the file's tensors replace."""
     embeddings = np.zeros((len(names), vector), np.float32)
     return ClassGraph(names, embeddings, np.eye(len(names), dtype=np.float32), {})
+
+
+def _tuples(options: dict[str, Any]) -> dict[str, Any]:
+    """`options` with the tuples that JSON turned into lists."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}

@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field
 class GrmConfig(BaseModel, frozen=True, extra="forbid"):
     """The graph reasoning module between the decoder and the classifier."""
 
-    mode: Literal["intended", "released"] = Field(
-        "intended",
-        description="intended, or released: the public code with its defects, for study",
+    mode: Literal["as_intended", "as_released"] = Field(
+        "as_intended",
+        description="as_released: the public code with its defects, for study",
     )
     width: int = Field(256, ge=1, description="channels of a class node")
     background_node: bool = Field(

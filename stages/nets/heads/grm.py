@@ -88,10 +88,10 @@ def nodes_of(
     graph: ClassGraph, background: bool
 ) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n e"]]:
     """Adjacency and embeddings; a background node in front has no vector and no neighbour."""
-    adjacency = torch.from_numpy(graph.adjacency).float()
-    embeddings = torch.from_numpy(graph.embeddings).float()
+    adjacency = torch.from_numpy(graph.adjacency.copy())
+    embeddings = torch.from_numpy(graph.embeddings.copy())
     if not background:
-        return adjacency.clone(), embeddings.clone()
+        return adjacency, embeddings
     adjacency = torch.block_diag(torch.ones(1, 1), adjacency)
     return adjacency, torch.cat([embeddings.new_zeros(1, embeddings.shape[1]), embeddings])
 
@@ -111,8 +111,8 @@ class GrmHead(Head):
 
 
 MODES: dict[str, Callable[[int, ClassGraph, GrmConfig], nn.Module]] = {
-    "intended": Grm,
-    "released": ReleasedGrm,
+    "as_intended": Grm,
+    "as_released": ReleasedGrm,
 }
 
 

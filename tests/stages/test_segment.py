@@ -1,0 +1,212 @@
+"""segment: trains on pseudo-labels or declared masks, resumes to the same bits, and imports light."""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from data.labels import read_label, write_label
+from data.manifest import Manifest
+from data.masks import MaskIndex
+from pipeline.context import Context, Silent
+from stages import segment
+from stages.nets.segmenter import load_segmenter
+from stages.pixel_labels import PixelLabels
+
+TINY = {
+    "backbone": "mobilenetv2_035",
+    "weights": "scratch",
+    "frozen_norm": False,
+    "width": 16,
+    "dilations": (1,),
+    "step_width": 8,
+    "epochs": 2,
+    "batch_size": 4,
+    "crop": 48,
+    "optimiser": "adamw",
+    "lr": 5e-3,
+    "backbone_lr": 1e-3,
+}
+FROZEN = {**TINY, "features": "cached", "backbone": "mobilenetv2_035"}
+
+
+class Killed(Exception):
+    """What ends a run in the middle."""
+
+
+@dataclass
+class KillAt(Silent):
+    """A listener that ends the run after so many steps of the training."""
+
+    steps: int
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        if unit == "steps" and done == self.steps:
+            raise Killed
+
+
+def trained(run, out: Path, context: Context | None = None, **settings) -> dict[str, torch.Tensor]:
+    out.mkdir(exist_ok=True)
+    segment.run(segment.Config(**settings), run.inputs, out, context or run.context)
+    return load_file(out / "model.safetensors")
+
+
+@pytest.mark.parametrize("features", ["trained", "frozen", "cached"])
+def test_it_leaves_a_network_that_loads(tiny_run, tmp_path: Path, features: str) -> None:
+    out = tmp_path / "out"
+    trained(tiny_run, out, **{**TINY, "features": features, "head": "grm"})
+    assert sorted(p.name for p in out.iterdir()) == [
+        "metrics.jsonl",
+        "model.json",
+        "model.safetensors",
+    ]
+    network = load_segmenter(out)
+    labels = network.predict(torch.zeros(1, 3, 64, 48, dtype=torch.uint8))
+    assert labels.shape == (1, 64, 48)
+    card = json.loads((out / "model.json").read_text())["card"]
+    assert card == {"labels": "pseudo-labels", "photos": 6, "seed": 0}
+
+
+@pytest.mark.parametrize("features", ["frozen", "cached"])
+def test_a_frozen_backbone_stays_as_it_came(tiny_run, tmp_path: Path, features: str) -> None:
+    short, long = (
+        trained(tiny_run, tmp_path / str(n), **{**TINY, "features": features, "epochs": n})
+        for n in (1, 3)
+    )
+    for name in short:
+        if name.startswith("backbone."):
+            assert torch.equal(short[name], long[name]), name
+    assert not torch.equal(short["head.plain.classify.weight"], long["head.plain.classify.weight"])
+
+
+@pytest.mark.parametrize("features", ["trained", "cached"])
+@pytest.mark.parametrize("at", [1, 3])
+def test_killed_and_resumed_ends_in_the_same_bits(
+    tiny_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, features: str, at: int
+) -> None:
+    monkeypatch.setattr(segment, "CHECKPOINT_SECONDS", 0.0)
+    settings = {**TINY, "features": features, "epochs": 2}
+    whole = trained(tiny_run, tmp_path / "whole", **settings)
+    killing = replace(tiny_run.context, listener=KillAt(at + 1))
+    with pytest.raises(Killed):
+        trained(tiny_run, tmp_path / "killed", killing, **settings)
+    assert (tmp_path / "killed" / "checkpoint.pt").exists()
+    resumed = trained(tiny_run, tmp_path / "killed", **settings)
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+    first, second = (
+        (tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "killed")
+    )
+    assert first == second
+
+
+def test_a_seed_decides_everything(tiny_run, tmp_path: Path) -> None:
+    settings = {**TINY, "features": "cached", "epochs": 1}
+    first, again, other = (
+        trained(tiny_run, tmp_path / name, **settings, seed=seed)
+        for name, seed in (("first", 0), ("again", 0), ("other", 1))
+    )
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+    name = "head.plain.classify.weight"
+    assert not torch.equal(first[name], other[name])
+
+
+def test_pseudo_labels_train_without_any_mask(tiny_run, tmp_path: Path) -> None:
+    inputs = tiny_run.without("masks")
+    (tmp_path / "out").mkdir()
+    segment.run(segment.Config(**FROZEN), inputs, tmp_path / "out", tiny_run.context)
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_masks_are_the_declared_upper_bound(tiny_run, tmp_path: Path) -> None:
+    said: list[str] = []
+
+    class Listening(Silent):
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    run = replace(tiny_run, inputs=tiny_run.without("labels"))
+    context = replace(tiny_run.context, listener=Listening())
+    trained(run, tmp_path / "out", context, **FROZEN, labels="masks")
+    assert said == ["upper bound: trained on 6 masks, not on pseudo-labels"]
+    card = json.loads((tmp_path / "out" / "model.json").read_text())["card"]
+    assert card["labels"] == "masks (upper bound)"
+
+
+def test_labels_are_those_on_disk_and_masks_those_of_the_index(tiny_run) -> None:
+    manifest = Manifest.of(tiny_run.inputs, tiny_run.context.places)
+    masks = MaskIndex.of(tiny_run.inputs, tiny_run.context.places)
+    labels = tiny_run.inputs["labels"]
+    banded, whole = (
+        PixelLabels.pseudo(manifest, labels, ignore_band=band, confidence=0.0)
+        for band in (True, False)
+    )
+    photo = banded.photos[1]
+    np.testing.assert_array_equal(banded.label(photo), read_label(labels / f"{photo.id}.png"))
+    assert (banded.label(photo) == 255).any()
+    assert not (whole.label(photo) == 255).any()
+    drawn = PixelLabels.drawn(manifest, masks)
+    np.testing.assert_array_equal(drawn.label(photo), masks.read(photo))
+    assert len(drawn.photos) == 6
+    weighed = PixelLabels.pseudo(manifest, labels, ignore_band=True, confidence=2.0)
+    weights = weighed.weight(photo)
+    np.testing.assert_allclose(weights[0, [0, -1]], [(50 / 255) ** 2, (250 / 255) ** 2], rtol=1e-5)
+    counts = sum(np.bincount(banded.label(p).ravel(), minlength=256)[:4] for p in banded.photos)
+    np.testing.assert_array_equal(banded.pixels(), counts)
+
+
+def test_confidence_and_class_weights_change_the_training(tiny_run, tmp_path: Path) -> None:
+    plain = trained(tiny_run, tmp_path / "a", **FROZEN, class_power=0.0)
+    for name, settings in (
+        ("b", {"confidence": 1.0, "class_power": 0.0, "ignore_band": False}),
+        ("c", {"class_power": 0.5}),
+        ("d", {"class_power": 0.0, "lovasz": 0.5}),
+    ):
+        other = trained(tiny_run, tmp_path / name, **FROZEN, **settings)
+        key = "head.plain.classify.weight"
+        assert not torch.equal(plain[key], other[key]), name
+
+
+def test_what_cannot_be_used_is_named(tiny_run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=r"cache-gib 1e-06: raise it"):
+        trained(tiny_run, out, **FROZEN, cache_gib=1e-6)
+    with pytest.raises(ValueError, match="weights-file"):
+        trained(tiny_run, out, **{**FROZEN, "weights": "file"})
+    manifest = Manifest.of(tiny_run.inputs, tiny_run.context.places)
+    photo = manifest.split("train")[2]
+    path = tiny_run.inputs["labels"] / f"{photo.id}.png"
+    write_label(path, np.zeros((10, 12), np.uint8), manifest.classes)
+    for features in ("cached", "trained"):
+        with pytest.raises(ValueError, match=rf"{photo.id}.*10, 12.*64, 48"):
+            trained(tiny_run, out, **{**TINY, "features": features})
+    for one in manifest.split("train"):
+        blank = np.full(one.size, 255, np.uint8)
+        write_label(tiny_run.inputs["labels"] / f"{one.id}.png", blank, manifest.classes)
+    with pytest.raises(ValueError, match="nothing to train on"):
+        trained(tiny_run, out, **FROZEN)
+
+
+def test_weights_enter_the_key_by_content_only_when_used() -> None:
+    file = Path("some/where.safetensors")
+    assert segment.sources(segment.Config(weights="file", weights_file=file)) == {
+        "weights_file": file
+    }
+    assert segment.sources(segment.Config(weights="scratch", weights_file=file)) == {}
+
+
+@pytest.mark.parametrize("module", ["segment", "evaluate", "confusion"])
+def test_settings_come_without_torch(module: str) -> None:
+    code = (
+        f"import sys, stages.{module}; "
+        "print([m for m in ('torch', 'timm', 'transformers', 'scipy') if m in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
