@@ -1,12 +1,12 @@
 """From photos with tags to pixel masks and a segmentation network, every stage cached.
 
-python run_pipeline.py                                              the built-in demo, on any machine
+python run_pipeline.py                                             the built-in demo, on any CPU
 python run_pipeline.py --recipe voc --dataset.root VOCdevkit/VOC2012
 python run_pipeline.py --recipe folder --dataset.root photos --dataset.tags tags.csv
 python run_pipeline.py --from labels --labels.crf.iterations 5      a stage and what follows, anew
 python run_pipeline.py --until labels | --only inspect | --force cams | --dry-run
 python run_pipeline.py status | why labels | verify | gc
-python run_pipeline.py labels --help                                what a stage's settings mean
+python run_pipeline.py labels --help                               what a stage's settings mean
 """
 
 import sys
@@ -25,10 +25,11 @@ def build(recipe: Recipe) -> Pipeline:
         config = getattr(recipe, section).model_copy(update=changes)
         return Stage(name, f"stages.{name.removesuffix('-masks')}", section, config, inputs)
 
+    found = beside(recipe.masks, recipe.dataset.root)
     trained_on = "masks" if recipe.segment.labels == "masks" else "labels"
     stages = [
         stage("index", "dataset"),
-        Stage("masks", "stages.masks", "masks", beside(recipe.masks, recipe.dataset.root), ("index",)),
+        Stage("masks", "stages.masks", "masks", found, ("index",)),
         stage("graph", "graph", "index"),
         stage("classify", "classify", "index", "graph"),
         stage("cams", "cams", "index", "graph", "classify"),
