@@ -36,6 +36,7 @@ VERSION = 1
 CHUNK = 256
 """CAM files that one worker reads for the score histogram at a time."""
 CHOSEN = {
+    "li": "Li's minimum cross entropy over the score maps of all train photos, without masks",
     "otsu": "Otsu over the score maps of all train photos, without masks",
     "fixed": "set by hand (--labels.threshold)",
 }
@@ -44,8 +45,10 @@ CHOSEN = {
 class Config(BaseModel, frozen=True, extra="forbid"):
     """Settings of the pseudo-labels. A score is a class map divided by its own maximum: 0 to 1."""
 
-    background: Literal["otsu", "fixed"] = Field(
-        "otsu", description="background score: one Otsu threshold over all photos, or `threshold`"
+    background: Literal["li", "otsu", "fixed"] = Field(
+        "li",
+        description="background score: one threshold over all photos, by minimum cross entropy "
+        "(li) or variance (otsu), or `threshold` (fixed); none of them sees a mask",
     )
     threshold: float = Field(
         0.25, gt=0, lt=1, description="background score of --labels.background fixed, 0 to 1"
@@ -59,7 +62,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     unary: Literal["scores", "hard"] = Field(
         "scores", description="CRF input: scores to the `power`, or the winner at `certainty`"
     )
-    power: float = Field(2.0, gt=0, description="exponent of the scores; energies grow with it")
+    power: float = Field(1.0, gt=0, description="exponent of the scores; energies grow with it")
     certainty: float = Field(
         0.7, gt=0.5, lt=1, description="probability of the winner for --labels.unary hard"
     )
@@ -102,15 +105,17 @@ def _histogram(cams: Sequence[Path], workers: int) -> "Int64[np.ndarray, ' q']":
     from stages.thresholds import read_histogram
 
     chunks = [cams[start : start + CHUNK] for start in range(0, len(cams), CHUNK)]
-    workers = min(workers, len(chunks))
-    return sum(map_unordered(read_histogram, chunks, workers=workers), start=read_histogram(()))
+    counts = map_unordered(
+        read_histogram, chunks, workers=min(workers, len(chunks)), name=lambda _: "score histogram"
+    )
+    return sum(counts, start=read_histogram(()))
 
 
 def _recipe(config: Config, counts: "Int64[np.ndarray, ' q']") -> "Recipe":
     from stages.pseudo_label import Recipe, Thresholds
-    from stages.thresholds import otsu
+    from stages.thresholds import METHODS
 
-    full = otsu(counts) if config.background == "otsu" else config.threshold
+    full = config.threshold if config.background == "fixed" else METHODS[config.background](counts)
     thresholds = Thresholds(full, full * config.foreground_factor, full * config.background_factor)
     return Recipe(
         thresholds, config.unary, config.power, config.certainty, config.crf, config.scale

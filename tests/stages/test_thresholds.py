@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from data.cams import Cam, write_cam
-from stages.thresholds import BINS, otsu, read_histogram, score_histogram, shares, strongest
+from stages.thresholds import (
+    BINS,
+    METHODS,
+    li,
+    otsu,
+    read_histogram,
+    score_histogram,
+    shares,
+    strongest,
+)
 
 
 def cam(*maps: np.ndarray) -> Cam:
@@ -20,14 +29,16 @@ def two_bumps(low: float, high: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.1, 0.5), (0.2, 0.8), (0.5, 0.9)])
-def test_otsu_cuts_between_two_groups(low, high):
-    assert low + 0.09 < otsu(two_bumps(low, high)) < high - 0.09
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_cuts_between_two_groups(method, low, high):
+    assert low + 0.09 < method(two_bumps(low, high)) < high - 0.09
 
 
-def test_otsu_takes_the_middle_of_a_gap():
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+def test_takes_the_middle_of_a_gap(method):
     counts = np.zeros(BINS, np.int64)
     counts[10], counts[201] = 700, 300
-    assert otsu(counts) == pytest.approx((11 + 201) / 2 / BINS)
+    assert method(counts) == pytest.approx((11 + 201) / 2 / BINS)
 
 
 def test_otsu_agrees_with_the_definition():
@@ -42,12 +53,22 @@ def test_otsu_agrees_with_the_definition():
     assert otsu(counts) == pytest.approx((np.argmin(within) + 1) / BINS)
 
 
+def test_li_solves_its_fixed_point():
+    """At the optimum t = (high - low) / (log high - log low) (Li and Tam, 1998)."""
+    scores = np.random.default_rng(0).beta(1, 3, 100_000)
+    cut = li(np.histogram(scores, bins=BINS, range=(0, 1))[0])
+    low, high = scores[scores < cut].mean(), scores[scores >= cut].mean()
+    assert cut == pytest.approx((high - low) / np.log(high / low), abs=2 / BINS)
+    assert cut < otsu(np.histogram(scores, bins=BINS, range=(0, 1))[0])
+
+
+@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 @pytest.mark.parametrize("place", [0, 7, BINS - 1])
-def test_nothing_to_part_is_refused(place):
+def test_nothing_to_part_is_refused(method, place):
     counts = np.zeros(BINS, np.int64)
     counts[place] = 5
     with pytest.raises(ValueError, match=r"labels\.background fixed"):
-        otsu(counts)
+        method(counts)
 
 
 def test_score_is_that_of_the_strongest_class():
