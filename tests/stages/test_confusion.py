@@ -144,14 +144,13 @@ def test_renaming_classes_changes_no_mean(labels: tuple, order: list[int]) -> No
 def test_real_labels_of_a_published_method_give_the_known_scores(shared: Path) -> None:
     """TransCAM's pseudo-labels of VOC train: 0.7014; all background: 0.0349."""
     folder = shared / "transcam-voc12-train"
+    labels = folder / "pseudo_labels" / "transcam"
     masks = sorted((folder / "gt").glob("*.png"))
     if not masks:
         pytest.skip("the TransCAM labels are not at hand")
     confusion = Confusion(21)
     for mask in masks:
-        confusion.add(
-            read_label(mask), read_label(folder / "pseudo_labels" / "transcam" / mask.name)
-        )
+        confusion.add(read_label(mask), read_label(labels / mask.name))
     assert len(masks) == 1464
     assert confusion.miou() == pytest.approx(0.7014, abs=5e-5)
     assert confusion.trivial().miou() == pytest.approx(0.0349, abs=5e-5)

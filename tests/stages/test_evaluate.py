@@ -61,7 +61,7 @@ def test_scores_are_those_of_the_predictions_on_disk(ready, tmp_path: Path) -> N
     assert scores["miou_all_background"] == pytest.approx(confusion.trivial().miou())
     assert scores["pixel_accuracy"] == pytest.approx(confusion.pixel_accuracy())
     assert scores["images"] == scores["predicted"] == 3
-    assert list(scores["classes"])[0] == "background"
+    assert next(iter(scores["classes"])) == "background"
     assert scores["params"] == sum(p.numel() for p in network.parameters())
     assert scores["multiply_adds"] > 0
     assert scores["multiply_adds_size"] == [64, 64]

@@ -1,4 +1,4 @@
-"""segment: trains on pseudo-labels or declared masks, resumes to the same bits, and imports light."""
+"""segment: trains on pseudo-labels or declared masks, resumes bit for bit, imports light."""
 
 import json
 import subprocess

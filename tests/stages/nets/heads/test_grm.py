@@ -140,10 +140,8 @@ def test_d_the_order_of_classes_means_nothing() -> None:
         graph.adjacency[np.ix_(order, order)],
         {},
     )
-    plain, other = (
-        opened(head_of("as_intended", graph=graph)).eval(),
-        opened(head_of("as_intended")),
-    )
+    plain = opened(head_of("as_intended", graph=graph)).eval()
+    other = opened(head_of("as_intended"))
     rows = [0, *(i + 1 for i in order)]  # the background is the first node
     state = plain.grm.state_dict()
     adjacency, embeddings = nodes_of(permuted, True)

@@ -26,7 +26,8 @@ def test_logits_come_at_the_stated_stride(strides: list[int], step_width: int, s
 
 def test_levels_name_all_maps_that_are_read() -> None:
     head = HEADS["none"]([6, 7, 8, 9], [4, 8, 16, 16], 4, SMALL, None).eval()
-    maps = [torch.randn(1, c, 64 // s, 64 // s) for c, s in zip((6, 7, 8, 9), (4, 8, 16, 16))]
+    pairs = zip((6, 7, 8, 9), (4, 8, 16, 16), strict=True)
+    maps = [torch.randn(1, c, 64 // s, 64 // s) for c, s in pairs]
     before = head(maps)[0]
     blank = [m if i in head.levels else torch.zeros(1, 0, 1, 1) for i, m in enumerate(maps)]
     assert head.levels == (1, 2, 3)
