@@ -154,9 +154,10 @@ def _weights(run: Run, stage: str) -> Any:
 def _text(run: Run) -> Any:
     card = run.json("graph", "graph.json").get("card", {})
     text = card.get("text")
-    return (
-        {key: text[key] for key in ("model", "template", "sha256") if key in text} if text else None
-    )
+    if not text:
+        return None
+    said = {key: text[key] for key in ("model", "template") if key in text}
+    return said | {"sha256": str(text.get("sha256", UNKNOWN))[:16]}
 
 
 def _photos(run: Run, split: str) -> str:

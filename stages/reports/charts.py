@@ -85,7 +85,7 @@ def line_chart(
     points = [point for one in series for point in _points(one)]
     if len(points) < 2:
         return None
-    places = [x for x, _ in points]
+    places = [x for x, _ in points] + [mark.place for mark in marks]
     values = [y for _, y in points] + [mark.value for mark in marks]
     low, high = _widened(min(places), max(places))
     horizontal = _Axis(low, high, LEFT, WIDTH - RIGHT)

@@ -1,16 +1,14 @@
 """Which photos the gallery shows: the worst, the median and the best, or the doubtful ones."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from data.manifest import Manifest
 from data.masks import MaskIndex
 from data.records import Photo
 from stages.reports.artifacts import Run
-from stages.reports.gallery import Group, Painter, Predict, scored_photos, with_columns
+from stages.reports.gallery import Group, row, scored_photos, with_columns
+from stages.reports.views import TRAIN, VAL, Painter, Predict
 
-TRAIN = ("Photo", "CAM", "Pseudo-label", "Prediction", "Mask")
-VAL = ("Photo", "Prediction", "Upper bound", "Mask")
 RANKED = {
     "worst_by_iou": ("Pseudo-labels: worst", "iou", "IoU {:.1%}"),
     "median_by_iou": ("Pseudo-labels: median", "iou", "IoU {:.1%}"),
@@ -41,36 +39,43 @@ def gallery(
     predict: Predict | None,
 ) -> list[Group]:
     """Groups of up to `shown` photos each; pictures of `longest` pixels at JPEG `quality`."""
-    painter = Painter(manifest, masks, run.inputs(), longest, quality, predict)
-    groups = _train_groups(painter, run, shown)
+    painter = Painter(manifest, masks, run.inputs(), longest, predict)
+    groups = _train_groups(painter, run, shown, quality=quality)
     if masks is not None and "evaluate" in run:
-        groups += _val_groups(painter, run, manifest, masks, shown)
+        groups += _val_groups(painter, run, masks, shown, quality=quality)
     return [group for group in groups if group.rows]
 
 
-def _train_groups(painter: Painter, run: Run, shown: int) -> list[Group]:
+def _train_groups(painter: Painter, run: Run, shown: int, *, quality: int) -> list[Group]:
     lists: dict[str, list[dict[str, Any]]] = run.json("inspect", "quality.json").get("lists", {})
     kinds = RANKED if "worst_by_iou" in lists else DOUBTFUL
     by_id = {photo.id: photo for photo in painter.manifest.split("train")}
     groups = []
     for name, (title, field, wording) in kinds.items():
         lines = [line for line in lists.get(name, []) if line["id"] in by_id][:shown]
-        rows = [painter.train_row(by_id[line["id"]], wording.format(line[field])) for line in lines]
+        rows = []
+        for line in lines:
+            photo, score = by_id[line["id"]], wording.format(line[field])
+            rows.append(row(photo, score, painter, painter.train(photo), quality=quality))
         groups.append(with_columns(title, TRAIN, rows))
     return groups
 
 
 def _val_groups(
-    painter: Painter, run: Run, manifest: Manifest, masks: MaskIndex, shown: int
+    painter: Painter, run: Run, masks: MaskIndex, shown: int, *, quality: int
 ) -> list[Group]:
-    ranked = scored_photos(manifest, masks, run.artifacts["evaluate"].path)
+    ranked = scored_photos(painter.manifest, masks, run.artifacts["evaluate"].path)
     middle = max(0, (len(ranked) - shown) // 2)
-    parts: dict[str, Iterable[tuple[Photo, float]]] = {
+    parts: dict[str, list[tuple[Photo, float]]] = {
         "Network: worst": ranked[:shown],
         "Network: median": ranked[middle : middle + shown],
         "Network: best": ranked[::-1][:shown],
     }
-    return [
-        with_columns(title, VAL, [painter.val_row(p, f"IoU {iou:.1%}") for p, iou in part])
-        for title, part in parts.items()
-    ]
+    groups = []
+    for title, part in parts.items():
+        rows = [
+            row(photo, f"IoU {iou:.1%}", painter, painter.val(photo), quality=quality)
+            for photo, iou in part
+        ]
+        groups.append(with_columns(title, VAL, rows))
+    return groups

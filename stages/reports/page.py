@@ -16,10 +16,11 @@ from data.masks import MaskIndex
 from stages.reports.artifacts import Run
 from stages.reports.card import make_card
 from stages.reports.figures import charts, confusions, headline, matrices
-from stages.reports.gallery import Group, Predict
+from stages.reports.gallery import Group
 from stages.reports.groups import gallery
 from stages.reports.ledger import ledger
 from stages.reports.tables import class_rows, problem_rows, stage_rows
+from stages.reports.views import Predict
 
 DASH = "\N{EN DASH}"
 """Stands where there is no number."""

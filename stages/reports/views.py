@@ -1,0 +1,137 @@
+"""What the pipeline made of one photo, drawn: photo, CAM, pseudo-label, predictions, mask."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+
+from data.cams import read_cam
+from data.labels import IGNORE, read_label
+from data.manifest import Manifest
+from data.masks import MaskIndex
+from data.photos import read_photo
+from data.records import Photo
+from stages.reports.paint import (
+    colours,
+    paint_cam,
+    paint_label,
+    shrunk,
+    shrunk_label,
+    small_size,
+)
+
+TRAIN = ("Photo", "CAM", "Pseudo-label", "Prediction", "Mask")
+VAL = ("Photo", "Prediction", "Upper bound", "Mask")
+
+Predict = Callable[[Photo, UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w"]]
+"""The label of every pixel of a photo, by the run's own network."""
+
+
+class Drawing(NamedTuple):
+    """One small picture and what it shows in words."""
+
+    pixels: UInt8[np.ndarray, "h w 3"]
+    alt: str
+
+
+@dataclass(frozen=True)
+class Painter:
+    """Draws the pictures of one photo."""
+
+    manifest: Manifest
+    masks: MaskIndex | None
+    inputs: Mapping[str, Path]
+    longest: int
+    """Longest side of a drawing in pixels."""
+    predict: Predict | None = None
+
+    def train(self, photo: Photo) -> tuple[Drawing | None, ...]:
+        """The columns TRAIN of a train photo; None for what there is not."""
+        image = read_photo(self.manifest.path(photo))
+        prediction = self.predict(photo, image) if self.predict else None
+        return (
+            self._photo(photo, image),
+            self._cam(photo, image),
+            self._label(image, self._file("labels", photo), "Pseudo-label"),
+            self._label(image, prediction, "Prediction of the network"),
+            self._label(image, self._mask(photo), "Mask drawn by people"),
+        )
+
+    def val(self, photo: Photo) -> tuple[Drawing | None, ...]:
+        """The columns VAL of a val photo; None for what there is not."""
+        image = read_photo(self.manifest.path(photo))
+        bound = self._file("evaluate-masks", photo)
+        return (
+            self._photo(photo, image),
+            self._label(image, self._file("evaluate", photo), "Prediction of the network"),
+            self._label(image, bound, "Prediction of the upper bound"),
+            self._label(image, self._mask(photo), "Mask drawn by people"),
+        )
+
+    def _photo(self, photo: Photo, image: UInt8[np.ndarray, "h w 3"]) -> Drawing:
+        small = shrunk(image, small_size(photo.size, self.longest))
+        said = ", ".join(photo.tags) or "no class"
+        return Drawing(small, f"Photo {photo.id}, tagged {said}")
+
+    def _cam(self, photo: Photo, image: UInt8[np.ndarray, "h w 3"]) -> Drawing | None:
+        path = self._path("cams", f"{photo.id}.npz")
+        if path is None:
+            return None
+        cam = read_cam(path)
+        size = small_size(photo.size, self.longest)
+        maps = cam.upsampled(cam.normalised())
+        place = np.ix_(
+            np.arange(len(maps)),
+            *(
+                np.linspace(0, full - 1, part).round().astype(int)
+                for full, part in zip(photo.size, size, strict=True)
+            ),
+        )
+        labels = tuple(int(index) + 1 for index in cam.classes)
+        painted = paint_cam(
+            shrunk(image, size), maps[place], labels, colours(self.manifest.classes)
+        )
+        names = ", ".join(self.manifest.classes.names[label - 1] for label in labels)
+        return Drawing(painted, f"Activation of {names or 'no class'}")
+
+    def _label(
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        label: UInt8[np.ndarray, "h w"] | None,
+        what: str,
+    ) -> Drawing | None:
+        if label is None:
+            return None
+        size = small_size((image.shape[0], image.shape[1]), self.longest)
+        palette = colours(self.manifest.classes)
+        painted = paint_label(shrunk(image, size), shrunk_label(label, size), palette)
+        return Drawing(painted, f"{what}: {self._said(label)}")
+
+    def _said(self, label: UInt8[np.ndarray, "h w"]) -> str:
+        counts = np.bincount(label.ravel(), minlength=256) / label.size
+        names = ("background", *self.manifest.classes.names)
+        parts = [f"{names[v]} {counts[v]:.0%}" for v in np.flatnonzero(counts[: len(names)])]
+        return ", ".join([*parts, f"ignored {counts[IGNORE]:.0%}"] if counts[IGNORE] else parts)
+
+    def tags(self, photo: Photo) -> tuple[tuple[str, str], ...]:
+        """(name, "#rrggbb") of each of its tags."""
+        classes = self.manifest.classes.classes
+        own = [classes[index] for index in self.manifest.tag_indices(photo)]
+        return tuple((entry.name, "#{:02x}{:02x}{:02x}".format(*entry.colour)) for entry in own)
+
+    def _mask(self, photo: Photo) -> UInt8[np.ndarray, "h w"] | None:
+        if self.masks is None or self.masks.path(photo.id) is None:
+            return None
+        return self.masks.read(photo)
+
+    def _file(self, stage: str, photo: Photo) -> UInt8[np.ndarray, "h w"] | None:
+        path = self._path(stage, f"{photo.id}.png")
+        return None if path is None else read_label(path)
+
+    def _path(self, stage: str, name: str) -> Path | None:
+        folder = self.inputs.get(stage)
+        path = folder / name if folder is not None else None
+        return path if path is not None and path.is_file() else None
