@@ -17,15 +17,15 @@ Explain = Callable[[str, str], str | None]
 def differences(wanted: Parts, earlier: Parts, explain: Explain | None = None) -> list[str]:
     """Every difference as a phrase with both values, the likeliest cause first.
 
-    Settings, version, external files, source files, then inputs, whose own reason comes from
-    `explain`.
+    Settings, version, external files, source files, then inputs. Where nothing but inputs differs,
+    one of them carries its own reason, from `explain`: the one nearest to the cause.
     """
     found = list(_settings(wanted["config"], earlier["config"]))
     if wanted["version"] != earlier["version"]:
         found.append(f"version {earlier['version']} -> {wanted['version']}")
     found += _contents("file", wanted["files"], earlier["files"])
     found += _contents("source", wanted["source"], earlier["source"])
-    found += _inputs(wanted["inputs"], earlier["inputs"], explain)
+    found += _inputs(wanted["inputs"], earlier["inputs"], None if found else explain)
     if wanted["trusted"] != earlier["trusted"]:
         old, new = (", ".join(p["trusted"]) or "none" for p in (earlier, wanted))
         found.append(f"trusted stages {old} -> {new}")
@@ -89,13 +89,17 @@ def _contents(kind: str, wanted: Mapping[str, str], earlier: Mapping[str, str]) 
 
 def _inputs(
     wanted: Mapping[str, str], earlier: Mapping[str, str], explain: Explain | None
-) -> Iterator[str]:
-    for name in sorted({*wanted, *earlier}):
-        if name not in earlier:
-            yield f"input {name} added"
-        elif name not in wanted:
-            yield f"input {name} removed"
-        elif wanted[name] != earlier[name]:
-            reason = explain(name, earlier[name]) if explain else None
-            keys = f"({earlier[name][:8]} -> {wanted[name][:8]})"
-            yield f"input {name} changed " + (f"(because {reason})" if reason else keys)
+) -> list[str]:
+    names = sorted({*wanted, *earlier})
+    found = [f"input {name} added" for name in names if name not in earlier]
+    found += [f"input {name} removed" for name in names if name not in wanted]
+    changed = [n for n in names if n in earlier and wanted.get(n, earlier[n]) != earlier[n]]
+    reasons = {name: explain(name, earlier[name]) for name in changed} if explain else {}
+    known = {name: reason for name, reason in reasons.items() if reason}
+    # A reason that goes through fewer inputs is nearer to the cause, and shorter.
+    nearest = min(known, key=lambda name: (known[name].count("input "), name), default=None)
+    for name in sorted(changed, key=lambda name: name != nearest):
+        why = f" (because {known[name]})" if name == nearest else ""
+        keys = "" if known else f" ({earlier[name][:8]} -> {wanted[name][:8]})"
+        found.append(f"input {name} changed{why}{keys}")
+    return found
