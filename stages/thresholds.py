@@ -26,12 +26,11 @@ def strongest(cam: Cam) -> Float32[np.ndarray, "h4 w4"]:
 def score_histogram(cam: Cam, bins: int = BINS) -> Int64[np.ndarray, " q"]:
     """Pixels by score; bin i holds scores from i / bins.
 
-    A photo without any activation counts nothing: it shows no object to tell from background.
+    Scores of exactly 0 count nothing: the ReLU puts them there whatever lay below, so they are no
+    part of the two groups, and a photo without any activation shows no object to tell apart.
     """
     scores = strongest(cam)
-    if not scores.any():
-        return np.zeros(bins, np.int64)
-    return np.histogram(scores, bins=bins, range=(0, 1))[0].astype(np.int64)
+    return np.histogram(scores[scores > 0], bins=bins, range=(0, 1))[0].astype(np.int64)
 
 
 def read_histogram(cams: Iterable[Path]) -> Int64[np.ndarray, " q"]:

@@ -78,6 +78,10 @@ def test_score_is_that_of_the_strongest_class():
     np.testing.assert_allclose(scores, [[0, 1], [1, 0.5]], atol=1e-4)
 
 
+def test_only_activations_count():
+    assert score_histogram(cam(np.array([[0, 0, 1], [0, 0, 4]]))).sum() == 2
+
+
 def test_photos_without_activation_or_class_count_nothing():
     empty = Cam(np.zeros(0, np.int64), np.zeros((0, 2, 3), np.float32), (8, 12))
     assert strongest(empty).shape == (2, 3)
