@@ -44,7 +44,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     from data.manifest import Manifest
     from data.masks import MaskIndex
     from stages.quality.measured import Measure, mask_card, measured
-    from stages.quality.summary import Summary
+    from stages.quality.summary import Background, Summary
 
     manifest = Manifest.of(inputs, context.places)
     masks = MaskIndex.of(inputs, context.places)
@@ -56,7 +56,9 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         bins=config.bins,
         boundary=config.boundary,
     )
-    summary = Summary(manifest, config.bins)
+    said = json.loads((inputs["labels"] / "thresholds.json").read_text(encoding="utf-8"))
+    background = Background(said["threshold"], said["chosen"])
+    summary = Summary(manifest, config.bins, background)
     found = measured(measure, photos, masks, workers=context.workers)
     for photo, quality in context.track(found, total=len(photos)):
         summary.add(photo, quality)

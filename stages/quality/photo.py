@@ -58,12 +58,10 @@ class PhotoQuality:
     pixels: int
     classes: tuple[int, ...]
     """0-based classes of the CAM."""
-    scores: Int64[np.ndarray, " q"]
-    """Pixels by strongest normalised CAM score; a photo without any activation counts none."""
     agree_object: Int64[np.ndarray, " q"]
-    """Of these, pixels that the labelling paints with the CAM's strongest class."""
+    """Pixels that the labelling paints with the CAM's strongest class, by normalised score."""
     agree_background: Int64[np.ndarray, " q"]
-    """Of these, pixels that the labelling leaves to the background."""
+    """Pixels that the labelling leaves to the background, by normalised score."""
     label_pixels: Int64[np.ndarray, " v"]
     full_pixels: Int64[np.ndarray, " v"]
     painted: tuple[int, ...]
@@ -100,7 +98,6 @@ def measure(name: str, views: Views, *, classes: int, bins: int, boundary: float
         id=name,
         pixels=views.label.size,
         classes=tags,
-        scores=strongest.histogram(named > 0) * bool(maps.any()),
         agree_object=strongest.histogram(agree),
         agree_background=strongest.histogram((views.full == 0) & (named > 0)),
         label_pixels=_counts(views.label),

@@ -1,7 +1,7 @@
 """All figures of a split of pseudo-labels, as written to quality.json and photos.jsonl."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int32, Int64
@@ -12,13 +12,20 @@ from stages.confusion import Confusion
 from stages.quality.photo import CONFIDENCE_BINS, IGNORE, PhotoQuality, Scored
 from stages.quality.sweep import CoverageSweep, ThresholdSweep
 from stages.quality.unmasked import Areas, Leakage, agreement, duplicates, row
-from stages.thresholds import otsu
 
 DEFINITION = (
     "mean IoU over the classes with a non-empty union (background included), from one confusion "
     "matrix over all photos; mask pixels of 255 are not scored"
 )
 SCORES = ("miou", "miou_covered", "miou_ignored_as_background", "miou_cam", "miou_cam_best")
+
+
+class Background(NamedTuple):
+    """The background score that the labels were made with, and how it was chosen."""
+
+    threshold: float
+    """Of normalised CAM scores, 0..1."""
+    chosen: str
 
 
 class Totals:
@@ -46,8 +53,8 @@ class Totals:
         self.coverage.add(quality.painted, scored.confidence)
         self.boundary += scored.boundary
 
-    def figures(self, names: Sequence[str], edge: int | None) -> dict[str, Any]:
-        """Every score that needs masks; `names` with the background, `edge` of the threshold."""
+    def figures(self, names: Sequence[str], threshold: float) -> dict[str, Any]:
+        """Every score that needs masks; `names` with the background, raw CAMs at `threshold`."""
         curve = self.threshold.curve()
         best, bins = int(np.argmax(np.nan_to_num(curve))), self.threshold.bins
         coverage, covered = self.coverage.curve()
@@ -59,7 +66,7 @@ class Totals:
             "miou_covered": plain(self.covered.miou()),
             "miou_ignored_as_background": plain(self.filled.miou()),
             "coverage_scored": self.covered.pixels / max(self.full.pixels, 1),
-            "miou_cam": None if edge is None else plain(curve[edge]),
+            "miou_cam": plain(curve[self.threshold.edge(threshold)]),
             "miou_cam_best": plain(curve[best]),
             "threshold_best": best / bins,
             "chosen_with_masks": True,
@@ -83,14 +90,13 @@ class Totals:
 class Summary:
     """Adds up photos, then writes down what they show."""
 
-    def __init__(self, manifest: Manifest, bins: int) -> None:
-        """No photo yet; `bins` of the CAM scores over 0..1."""
+    def __init__(self, manifest: Manifest, bins: int, background: Background) -> None:
+        """No photo yet; `bins` of the CAM scores over 0..1, `background` as in force."""
         names = manifest.classes.names
         self.manifest = manifest
-        self.bins = bins
+        self.background = background
         self.totals = Totals(len(names), bins)
         self.leakage, self.areas = Leakage(names), Areas(names)
-        self.scores: Int64[np.ndarray, " q"] = np.zeros(bins, np.int64)
         self.labels: Int64[np.ndarray, " v"] = np.zeros(256, np.int64)
         self.confidence = 0.0
         self._rows: list[dict[str, Any]] = []
@@ -109,49 +115,34 @@ class Summary:
             }
         self.areas.add(photo.tags, line["areas"])
         self.leakage.add(quality)
-        self.scores += quality.scores
         self.labels += quality.label_pixels
         self.confidence += quality.confidence * quality.pixels
         self._rows.append(line)
         self._agreement.append(agreement(quality) if quality.classes else None)
 
-    def threshold(self) -> float | None:
-        """The mask-free background score: one Otsu threshold over all photos' CAM scores.
-
-        None where all scores are alike, so that no threshold parts anything.
-        """
-        return otsu(self.scores) if np.count_nonzero(self.scores) > 1 else None
-
     def rows(self) -> list[dict[str, Any]]:
         """One row a photo, in the order in which they were added."""
-        threshold = self.threshold()
-        edge = None if threshold is None else self.totals.threshold.edge(threshold)
+        edge = self.totals.threshold.edge(self.background.threshold)
         return [
-            line
-            | {
-                "disagreement": None
-                if edge is None or same is None
-                else 1 - int(same[edge]) / line["pixels"]
-            }
+            line | {"disagreement": None if same is None else 1 - int(same[edge]) / line["pixels"]}
             for line, same in zip(self._rows, self._agreement, strict=True)
         ]
 
     def figures(self, listed: int) -> dict[str, Any]:
         """Everything of quality.json but the card of the masks; lists name `listed` photos each."""
-        threshold, rows = self.threshold(), self.rows()
+        rows = self.rows()
         names = ("background", *self.manifest.classes.names)
         masked = dict.fromkeys(SCORES)
         if self.totals.photos:
-            edge = None if threshold is None else self.totals.threshold.edge(threshold)
-            masked = self.totals.figures(names, edge)
+            masked = self.totals.figures(names, self.background.threshold)
         pixels = int(self.labels.sum())
         ignored = int(self.labels[IGNORE])
         apart = [line["disagreement"] for line in rows if line["disagreement"] is not None]
         return {
             **masked,
             "coverage": 1 - ignored / pixels if pixels else None,
-            "threshold": threshold,
-            "threshold_chosen": "Otsu over all normalised CAM scores of the split, without masks",
+            "threshold": self.background.threshold,
+            "threshold_chosen": self.background.chosen,
             "metric": DEFINITION,
             "split": "train",
             "photos": len(rows),

@@ -85,7 +85,8 @@ def _of_labels(quality: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "cam": _figure(
             "Raw CAM",
             quality["miou_cam"],
-            "mIoU on train at the mask-free threshold",
+            f"mIoU on train at background score {quality['threshold']:.3f}, as the labels: "
+            f"{quality['threshold_chosen']}",
             "minor",
             LABELS,
         ),
@@ -135,7 +136,7 @@ def _sweep(run: Run) -> Chart | None:
     curves = quality["curves"]
     marks = [Mark("best, chosen with masks", quality["threshold_best"], quality["miou_cam_best"])]
     if quality["miou_cam"] is not None:
-        marks.insert(0, Mark("used, chosen without", quality["threshold"], quality["miou_cam"]))
+        marks.insert(0, Mark("used for the labels", quality["threshold"], quality["miou_cam"]))
     return line_chart(
         [Series("raw CAM", curves["threshold"], curves["miou_cam"])],
         title="Raw CAM by background score (diagnostic, looks at masks)",

@@ -207,7 +207,7 @@ def _labels(out: Path, photos: list[Photo]) -> None:
         confidence = np.full(SIZE, 250, np.uint8)
         confidence[:, :6] = 50
         write_grey(out / "confidence" / f"{photo.id}.png", confidence)
-    (out / "thresholds.json").write_text(json.dumps({"background": 0.4}))
+    (out / "thresholds.json").write_text(json.dumps({"threshold": 0.4, "chosen": "by hand"}))
 
 
 def _segment(out: Path) -> None:

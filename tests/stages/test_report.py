@@ -106,6 +106,22 @@ def test_headline_card_and_ledger(tiny_run, tmp_path: Path) -> None:
     assert "Upper bound: fully supervised" in page.text
 
 
+def test_a_network_trained_on_masks_is_called_the_upper_bound(tiny_run, tmp_path: Path) -> None:
+    path = tiny_run.inputs["segment"]
+    tiny_run.add(
+        "segment",
+        ("index", "graph", "classify", "masks"),
+        lambda out: (out / "metrics.jsonl").write_bytes((path / "metrics.jsonl").read_bytes()),
+        labels="masks",
+    )
+    inputs = tiny_run.without("segment-masks", "evaluate-masks")
+    _, _, numbers = reported(tiny_run, tmp_path / "out", inputs)
+    assert numbers["headline"]["network"]["label"] == "Upper bound: fully supervised"
+    assert numbers["headline"]["network"]["kind"] == "bound"
+    assert numbers["ledger"]["training"] == 6
+    assert numbers["card"]["labels of the network"] == {"value": "masks", "matters": True}
+
+
 LATER = ("evaluate", "segment-masks", "evaluate-masks", "segment", "inspect", "labels", "cams")
 
 
