@@ -33,7 +33,6 @@ VERSION = 1
 
 CHECKPOINT_SECONDS = 30.0
 """Time between checkpoints: what a killed training loses at most."""
-BRANCHES: tuple[Literal["linear", "graph", "fused"], ...] = ("linear", "graph", "fused")
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -53,8 +52,11 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     frozen_norm: bool = Field(True, description="keep the backbone's batch-norm statistics")
     conv_head: bool = Field(
         False,
-        description="classify the map after the 1x1 convolution that EfficientNet and MobileNet "
-        "have before their classifier, instead of the last stage's",
+        description="take the map after the 1x1 convolution that EfficientNet and MobileNet have "
+        "before their classifier as the last one, not the last stage's",
+    )
+    levels: int = Field(
+        1, ge=1, description="last maps of one stride that are classified; scores are averaged"
     )
     graph_branch: bool = Field(True, description="also make class weights from the class graph")
     mode: Literal["as_intended", "as_released"] = Field(
@@ -71,7 +73,14 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     epochs_head: int = Field(
         0, ge=0, description="passes of the head alone over features computed once"
     )
-    lr_head: float = Field(0.002, gt=0, description="learning rate of that phase (AdamW)")
+    scales_head: tuple[float, ...] = Field(
+        (1.0,), min_length=1, description="factors of the photo's size in that phase; mirrored too"
+    )
+    lr_head: float = Field(
+        0.002,
+        gt=0,
+        description="linear learning rate of that phase; the graph's keeps its ratio to it",
+    )
     decay_head: float = Field(0.02, ge=0, description="weight decay of that phase")
     epochs: int = Field(5, ge=0, description="passes of the whole network; 0: backbone as it came")
     optimiser: Literal["adamw", "sgd"] = Field("sgd", description="sgd has momentum 0.9")
@@ -106,10 +115,12 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         ValueError: settings, classes, photos or weights that cannot be used; the message says why.
         OSError: weights that cannot be downloaded.
     """
+    from data.files import replacing
     from data.manifest import Manifest
     from knowledge.graph import ClassGraph
     from stages.nets.classifier import save_classifier
     from stages.nets.device import pick_device
+    from stages.nets.tag_scores import tag_scores
 
     manifest = Manifest.of(inputs, context.places)
     graph = ClassGraph.load(inputs["graph"])
@@ -117,9 +128,10 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     classifier = _classifier(config, graph).to(pick_device(context.device))
     _train_head(config, manifest, classifier, context, out=out)
     _train_all(config, manifest, classifier, context, out=out)
-    scores = _scores(config, manifest, classifier, context)
+    scores = tag_scores(classifier, manifest, branch=config.scored, context=context)
     save_classifier(classifier, out, extra={"graph": graph.card, "seed": config.seed})
-    _write_scores(out / "scores.json", scores)
+    with replacing(out / "scores.json") as path:
+        path.write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n", "utf-8")
     for spent in ("checkpoint.pt", "pooled.safetensors"):
         (out / spent).unlink(missing_ok=True)
 
@@ -148,6 +160,7 @@ def _classifier(config: Config, graph: Any) -> "Classifier":
         backbone,
         graph.names,
         graph if config.graph_branch else None,
+        levels=config.levels,
         hidden=config.hidden,
         mode=config.mode,
         dropout=config.dropout,
@@ -164,10 +177,16 @@ def _train_head(
 
     from stages.nets.classifier import tag_loss
     from stages.nets.fit import SCHEDULES, fit
-    from stages.nets.pooled import pooled_loader
+    from stages.nets.pooled import kept_features, pooled_loader
 
     photos = manifest.split("train")
-    features = _kept_features(manifest, classifier, context, out=out)
+    features = kept_features(
+        out / "pooled.safetensors",
+        classifier,
+        manifest,
+        context=context,
+        scales=config.scales_head,
+    )
     device = classifier.linear.weight.device
 
     def step(batch: tuple["torch.Tensor", "torch.Tensor"]) -> "torch.Tensor":
@@ -178,7 +197,12 @@ def _train_head(
     fit(
         step,
         classifier.train(),
-        torch.optim.AdamW(classifier.heads(), lr=config.lr_head, weight_decay=config.decay_head),
+        torch.optim.AdamW(
+            classifier.groups(
+                lr=config.lr_head, graph_lr=config.lr_head * config.graph_lr / config.lr
+            ),
+            weight_decay=config.decay_head,
+        ),
         SCHEDULES[config.schedule](config.warmup),
         pooled_loader(
             features,
@@ -195,24 +219,6 @@ def _train_head(
         metrics=out / "metrics.jsonl",
         phase=0,
     )
-
-
-def _kept_features(
-    manifest: "Manifest", classifier: "Classifier", context: Context, *, out: Path
-) -> "torch.Tensor":
-    """Pooled features of the train photos; kept in `out` while the training is under way."""
-    from safetensors.torch import load_file, save_file
-
-    from data.files import replacing
-    from stages.nets.pooled import pooled_features
-
-    path = out / "pooled.safetensors"
-    if not path.exists():
-        photos = manifest.split("train")
-        features = pooled_features(classifier, manifest, photos, context=context, views=2)
-        with replacing(path) as temporary:
-            save_file({"features": features}, temporary)
-    return load_file(path)["features"]
 
 
 def _train_all(
@@ -263,60 +269,13 @@ def _train_all(
 
 
 def _optimiser(config: Config, classifier: "Classifier") -> "torch.optim.Optimizer":
-    """Every trainable parameter in exactly one group: backbone, linear weights, graph branch."""
     import torch
 
     if config.backbone_lr == 0:
         classifier.backbone.requires_grad_(False)
-    backbone = [p for p in classifier.backbone.parameters() if p.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": backbone, "lr": config.backbone_lr},
-        {"params": list(classifier.linear.parameters()), "lr": config.lr},
-    ]
-    if classifier.graph is not None:
-        groups.append({"params": list(classifier.graph.parameters()), "lr": config.graph_lr})
-    groups = [group for group in groups if group["params"]]
+    groups = classifier.groups(
+        lr=config.lr, graph_lr=config.graph_lr, backbone_lr=config.backbone_lr
+    )
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay)
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
-
-
-def _scores(
-    config: Config, manifest: "Manifest", classifier: "Classifier", context: Context
-) -> dict[str, Any]:
-    """Average precision on whole photos, one scale, not mirrored; tags are the truth."""
-    import torch
-
-    from stages.average_precision import mean_over_classes, per_class
-    from stages.nets.pooled import pooled_features
-
-    values: dict[str, dict[str, list[float | None]]] = {}
-    for split in ("val", "train"):
-        photos = manifest.split(split)
-        pooled = pooled_features(classifier, manifest, photos, context=context)[:, 0]
-        with torch.no_grad():
-            logits = classifier.score(pooled.to(classifier.linear.weight.device))
-        truth = manifest.tag_matrix(photos)
-        branches = BRANCHES if classifier.graph is not None else BRANCHES[:1]
-        values[split] = {b: per_class(logits.of(b).cpu().numpy(), truth) for b in branches}
-    scored = config.scored if classifier.graph is not None else "linear"
-    names = manifest.classes.names
-    return {
-        "map": mean_over_classes(values["val"][scored]),
-        "ap": dict(zip(names, values["val"][scored], strict=True)),
-        "split": "val",
-        "photos": len(manifest.split("val")),
-        "branch": scored,
-        "branches": {b: mean_over_classes(v) for b, v in values["val"].items()},
-        "map_train": mean_over_classes(values["train"][scored]),
-        "ap_train": dict(zip(names, values["train"][scored], strict=True)),
-        "truth": "image-level tags",
-        "weights": classifier.backbone.card,
-    }
-
-
-def _write_scores(path: Path, scores: Mapping[str, Any]) -> None:
-    from data.files import replacing
-
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n", "utf-8")

@@ -25,6 +25,8 @@ class Backbone(nn.Module):
     photo.
 
     channels, strides: of each map that `forward` returns, in its order.
+    shift: pixels by which the receptive field of a cell of the last map lies right of (and below)
+        the middle of the stride x stride block that the cell stands for.
     card: which weights it started from and what supervised them.
     description: the arguments that build this net again, as plain JSON.
     """
@@ -46,15 +48,16 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         options: dict[str, Any] = {} if pad_type is None else {"pad_type": pad_type}
-        self.net: Any = _feature_net(name, output_stride, options)
-        self.head: Any = _conv_head(name, options) if conv_head else None
-        reductions = [int(r) for r in self.net.feature_info.reduction()]
-        channels = [int(c) for c in self.net.feature_info.channels()]
+        self.net = _feature_net(name, output_stride, options)
+        self.head = _conv_head(name, options) if conv_head else None
+        info: Any = self.net.feature_info
+        reductions, channels = list(info.reduction()), list(info.channels())
         self.first = next((i for i, r in enumerate(reductions) if r >= SMALLEST_STRIDE), 0)
         self.channels, self.strides = channels[self.first :], reductions[self.first :]
         if self.head is not None:
-            self.channels.append(self.head[0].out_channels)
+            self.channels.append(self.head.get_parameter("0.weight").shape[0])
             self.strides.append(self.strides[-1])
+        self.shift = _shift(self.net, self.strides[-1])
         self.frozen_norm = frozen_norm
         self.card: dict[str, Any] = dict(card or {"weights": "scratch"})
         self.description: dict[str, Any] = {
@@ -194,6 +197,20 @@ def _conv_head(name: str, options: dict[str, Any]) -> nn.Sequential:
     if not (hasattr(whole, "conv_head") and hasattr(whole, "bn2")):
         raise ValueError(f"{name} has no convolution before its classifier: set conv_head=False")
     return nn.Sequential(whole.conv_head, whole.bn2)
+
+
+def _shift(net: nn.Module, stride: int) -> float:
+    """How padding displaces the receptive fields of a net that halves its map log2(stride) times.
+
+    Halving by an odd kernel padded alike on both sides looks at pixel 2i, half a pixel left of the
+    middle of the pair; TensorFlow's "same" padding looks half a pixel right of it; kernels that
+    tile the image (patch stems) look at the middle. Half a pixel of every level sums up to
+    (stride - 1) / 2. The first convolution with a stride tells which kind a net is of.
+    """
+    stem = next((m for m in net.modules() if isinstance(m, nn.Conv2d) and m.stride[0] > 1), None)
+    if stem is None or stem.kernel_size[0] % 2 == 0:
+        return 0.0
+    return (stride - 1) / 2 * (1 if type(stem).__name__ == "Conv2dSame" else -1)
 
 
 def _load(backbone: Backbone, state: dict[str, Tensor], source: str) -> list[str]:

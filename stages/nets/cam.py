@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stages.nets.classifier import Branch, Classifier
+from stages.nets.resize import resized
 
 GRID = 4
 """Photo pixels per cell of the finished maps, along each axis."""
@@ -43,6 +44,7 @@ class CamMaker:
         with torch.no_grad():
             self.weights = classifier.class_weights(branch).float()
         self.stride = classifier.backbone.strides[-1]
+        self.shift = classifier.backbone.shift
 
     @torch.no_grad()
     def __call__(
@@ -67,7 +69,7 @@ class CamMaker:
         return totals
 
     def _activations(self, images: Float[Tensor, "b 3 h w"]) -> Float32[Tensor, "b c _h _w"]:
-        features = self.classifier.backbone(images)[-1]
+        features = self.classifier.features(images)
         with torch.autocast(features.device.type, enabled=False):
             logits = torch.einsum("cd,bdhw->bchw", self.weights, features.float())
             maps = functional.relu(logits)
@@ -77,7 +79,9 @@ class CamMaker:
 
     def _matrix(self, cells: int, photo: int, scaled: int, like: Tensor) -> Float32[Tensor, "t n"]:
         target = math.ceil(photo / GRID)
-        matrix = resampling(cells, stride=self.stride, length=scaled, target=target)
+        matrix = resampling(
+            cells, stride=self.stride, length=scaled, target=target, shift=self.shift
+        )
         return matrix.to(like)
 
     def _photo(
@@ -98,29 +102,20 @@ class CamMaker:
         return straight + mirrored.flip(-1)
 
 
-def resized(images: UInt8[Tensor, "b 3 h w"], scale: float) -> Float32[Tensor, "b 3 _h _w"]:
-    """`images` at `scale`, sides rounded, bilinear with antialiasing; [0, 255]."""
-    if scale == 1.0:
-        return images.float()
-    size = [max(1, round(side * scale)) for side in images.shape[-2:]]
-    return functional.interpolate(
-        images.float(), size=size, mode="bilinear", align_corners=False, antialias=True
-    )
-
-
 def resampling(
-    cells: int, *, stride: int, length: int, target: int
+    cells: int, *, stride: int, length: int, target: int, shift: float = 0.0
 ) -> Float64[Tensor, "target cells"]:
     """Linear interpolation from a padded feature axis to `target` cells that cover the photo.
 
     cells: feature cells along the axis; cell i covers the pixels [i * stride, (i + 1) * stride) of
         a photo that is `length` pixels long, padded at its end.
+    shift: pixels by which the receptive field of a cell lies right of that cell's own middle.
     target: cells of the result, which divide the true `length` evenly (align_corners=False).
     Rows sum to 1. Cells that lie wholly in the padding are never read.
     """
     valid = min(cells, math.ceil(length / stride))
     centres = (torch.arange(target, dtype=torch.float64) + 0.5) * (length / target)
-    places = (centres / stride - 0.5).clamp(0, valid - 1)
+    places = ((centres - shift) / stride - 0.5).clamp(0, valid - 1)
     low = places.floor().long()
     share = places - low
     matrix = torch.zeros(target, cells, dtype=torch.float64)

@@ -1,6 +1,7 @@
 """Class weights computed from class vectors over the class graph (ML-GCN, Chen et al. 2019)."""
 
 import math
+import warnings
 from typing import Literal
 
 import numpy as np
@@ -8,7 +9,11 @@ import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional
-from torch_geometric.nn import GCNConv
+
+with warnings.catch_warnings():  # torch-geometric compiles helpers in a way that torch calls old
+    warnings.simplefilter("ignore", FutureWarning)
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from torch_geometric.nn import GCNConv
 
 SLOPE = 0.2
 

@@ -3,12 +3,15 @@
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, UInt8
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from data.files import replacing
 from data.loader import decoded, sized_batches
 from data.manifest import Manifest
 from data.photos import read_photo
@@ -16,6 +19,7 @@ from data.records import Photo
 from pipeline.context import Context
 from stages.nets.classifier import Classifier
 from stages.nets.device import autocast
+from stages.nets.resize import resized
 
 PIXELS = 1 << 21
 """Pixels that go through a network at once: bounds the memory whatever the size of the photos."""
@@ -51,22 +55,47 @@ def pooled_features(
     photos: Sequence[Photo],
     *,
     context: Context,
-    views: int = 1,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
 ) -> Float32[Tensor, "n views d"]:
-    """f of every photo as it is (view 0) and mirrored (view 1), in the order of `photos`."""
+    """f of every photo at each scale, then, with `flip`, mirrored; in the order of `photos`."""
     classifier.eval()
     device = classifier.linear.weight.device
     found: dict[str, Tensor] = {}
     for batch, images in photo_batches(manifest, photos, workers=context.workers):
-        images = images.to(device)
-        with autocast(context.precision, device):
-            seen = [classifier.pooled(images)]
-            if views == 2:
-                seen.append(classifier.pooled(images.flip(-1)))
+        sized = [resized(images.to(device), scale) for scale in scales]
+        seen = []
+        for view in [*sized, *(image.flip(-1) for image in sized if flip)]:
+            with autocast(context.precision, device):
+                seen.append(classifier.pooled(view))
         found.update(zip((p.id for p in batch), torch.stack(seen, dim=1).cpu(), strict=True))
         context.listener.progress(len(found), len(photos), "photos")
-    width = classifier.linear.in_features
-    return torch.stack([found[p.id] for p in photos]) if photos else torch.zeros(0, views, width)
+    if not photos:
+        return torch.zeros(0, len(scales) * (1 + flip), classifier.linear.in_features)
+    return torch.stack([found[photo.id] for photo in photos])
+
+
+def kept_features(
+    path: Path,
+    classifier: Classifier,
+    manifest: Manifest,
+    *,
+    context: Context,
+    scales: Sequence[float],
+) -> Float32[Tensor, "n views d"]:
+    """`pooled_features` of the train photos, mirrored too; kept at `path` for a resumed run."""
+    if not path.exists():
+        features = pooled_features(
+            classifier,
+            manifest,
+            manifest.split("train"),
+            context=context,
+            scales=scales,
+            flip=True,
+        )
+        with replacing(path) as temporary:
+            save_file({"features": features.contiguous()}, temporary)
+    return load_file(path)["features"]
 
 
 def pooled_loader(
