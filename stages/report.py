@@ -40,6 +40,16 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     megabytes: float = Field(6.0, gt=0.2, le=50, description="upper bound of the page in MB")
 
 
+TEMPLATES = ("report.html", "macros.html", "report.css")
+
+
+def sources(config: Config) -> dict[str, Path]:
+    """The templates: the page depends on them as it does on the code."""
+    del config
+    folder = Path(__file__).parent / "reports"
+    return {name: folder / name for name in TEMPLATES}
+
+
 def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:
     """Write report.html and report.json below `out` from whatever stages `inputs` holds.
 

@@ -159,6 +159,12 @@ def test_a_trusted_stage_is_noted(tiny_run, tmp_path: Path) -> None:
     assert "kept with --trust" in (tmp_path / "report.html").read_text()
 
 
+def test_the_templates_are_part_of_the_key() -> None:
+    named = report.sources(report.Config())
+    folder = Path(report.__file__).parent / "reports"
+    assert set(named.values()) == {*folder.glob("*.html"), *folder.glob("*.css")}
+
+
 def test_twice_the_same_bytes(tiny_run, tmp_path: Path) -> None:
     first, _, _ = reported(tiny_run, tmp_path / "one")
     second, _, _ = reported(tiny_run, tmp_path / "two")
