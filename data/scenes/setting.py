@@ -42,13 +42,13 @@ class Setting:
 
 KINDS: dict[str, Kind] = {
     "boat":   Kind(things.boat,      0.72, 1.2),
-    "bird":   Kind(creatures.bird,   0.24, 1.2),
-    "sheep":  Kind(creatures.sheep,  0.40, 1.6),
+    "bird":   Kind(creatures.bird,   0.34, 1.2),
+    "sheep":  Kind(creatures.sheep,  0.46, 1.6),
     "tree":   Kind(creatures.tree,   1.05, 0.7),
-    "car":    Kind(things.car,       0.34, 2.3),
+    "car":    Kind(things.car,       0.40, 2.3),
     "house":  Kind(things.house,     0.90, 1.2),
-    "kite":   Kind(things.kite,      0.34, 0.9),
-    "person": Kind(creatures.person, 0.62, 0.4),
+    "kite":   Kind(things.kite,      0.42, 0.9),
+    "person": Kind(creatures.person, 0.74, 0.4),
 }  # fmt: skip
 
 CLUTTER: dict[str, Kind] = {
