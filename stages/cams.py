@@ -72,7 +72,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         competition=config.competition,
     )
     done = len(mine) - len(todo)
-    for batch, images in photo_batches(manifest, todo, workers=context.workers):
+    for batch, images in photo_batches(manifest, todo, device=device, workers=context.workers):
         classes = [manifest.tag_indices(photo) for photo in batch]
         with autocast(context.precision, device):
             maps = make(images.to(device), classes)

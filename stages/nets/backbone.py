@@ -1,6 +1,7 @@
 """Image network of any timm name, seen as its feature maps, with the provenance of its weights."""
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,8 @@ class Backbone(nn.Module):
         *,
         output_stride: int = 16,
         pad_type: str | None = None,
-        mean: tuple[float, ...] = (0.485, 0.456, 0.406),
-        std: tuple[float, ...] = (0.229, 0.224, 0.225),
+        mean: Sequence[float] = (0.485, 0.456, 0.406),
+        std: Sequence[float] = (0.229, 0.224, 0.225),
         frozen_norm: bool = False,
         conv_head: bool = False,
         card: dict[str, Any] | None = None,

@@ -62,7 +62,9 @@ class CamMaker:
             rows = self._matrix(maps.shape[-2], images.shape[-2], scaled.shape[-2], maps)
             columns = self._matrix(maps.shape[-1], images.shape[-1], scaled.shape[-1], maps)
             here = [
-                self._photo(maps, at, len(images), torch.as_tensor(list(k)), (rows, columns))
+                self._photo(
+                    maps, at, len(images), torch.tensor(list(k), dtype=torch.long), (rows, columns)
+                )
                 for at, k in enumerate(classes)
             ]
             totals = [a + b for a, b in zip(totals, here, strict=True)] if totals else here

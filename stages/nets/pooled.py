@@ -21,19 +21,19 @@ from stages.nets.classifier import Classifier
 from stages.nets.device import autocast
 from stages.nets.resize import resized
 
-PIXELS = 1 << 21
-"""Pixels that go through a network at once: bounds the memory whatever the size of the photos."""
+PIXELS = {"cpu": 1 << 19, "cuda": 1 << 22}
+"""Photo pixels that go through a network at once, by kind of device: bounds the memory."""
 
 Images = UInt8[Tensor, "b 3 h w"]
 
 
 def photo_batches(
-    manifest: Manifest, photos: Sequence[Photo], *, workers: int
+    manifest: Manifest, photos: Sequence[Photo], *, device: torch.device, workers: int
 ) -> Iterator[tuple[list[Photo], Images]]:
     """The photos in batches of one size, RGB in 0..255, decoded ahead of use."""
     batches: list[list[Photo]] = []
     for (height, width), group in groupby(sorted(photos, key=_size), key=_size):
-        at_once = max(1, PIXELS // (4 * height * width))
+        at_once = max(1, PIXELS.get(device.type, PIXELS["cpu"]) // (height * width))
         batches += sized_batches(group, at_once)
     read = partial(_read, manifest)
     for batch, arrays in decoded(batches, read, workers):
@@ -62,7 +62,7 @@ def pooled_features(
     classifier.eval()
     device = classifier.linear.weight.device
     found: dict[str, Tensor] = {}
-    for batch, images in photo_batches(manifest, photos, workers=context.workers):
+    for batch, images in photo_batches(manifest, photos, device=device, workers=context.workers):
         sized = [resized(images.to(device), scale) for scale in scales]
         seen = []
         for view in [*sized, *(image.flip(-1) for image in sized if flip)]:
