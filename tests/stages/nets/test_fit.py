@@ -99,7 +99,7 @@ def train(
     loader: Callable[[int, int], Iterator[Tensor]] | None = None,
     clip: float | None = None,
     epochs: int = 1,
-    schedule: Callable[[float], float] = constant(),
+    schedule: Callable[[float], float] = lambda progress: 1.0,
 ) -> None:
     def batches(epoch: int, start: int) -> Iterator[Tensor]:
         yield from (torch.ones(2, 1) for _ in range(start, 2))
