@@ -145,7 +145,8 @@ def build_backbone(
     )
     if initial.state is not None:
         backbone.card["left_out"] = _load(backbone, initial.state, str(weights))
-    return backbone
+    _check_maps(backbone)
+    return backbone.train()
 
 
 def _initial_weights(name: str, weights: str | Path, supervision: str | None) -> InitialWeights:
@@ -162,6 +163,22 @@ def _check_name(name: str) -> None:
         near = timm.list_models(f"*{name.split('.')[0][:8]}*")[:5]
         hint = f"; perhaps {', '.join(near)}" if near else ""
         raise ValueError(f"timm has no network called {name!r}{hint}")
+
+
+@torch.no_grad()
+def _check_maps(backbone: Backbone) -> None:
+    """Raise ValueError for nets that take photos of one size only, or lay out maps otherwise."""
+    name, size = backbone.description["name"], 2 * max(backbone.strides)
+    try:
+        maps = backbone.eval()(torch.zeros(1, 3, size, size))
+    except (AssertionError, RuntimeError) as problem:
+        raise ValueError(
+            f"{name} does not take photos of any size ({problem}): take a convolutional backbone"
+        ) from problem
+    shapes = [tuple(one.shape[1:]) for one in maps]
+    steps = zip(backbone.channels, backbone.strides, strict=True)
+    if shapes != [(channels, size // stride, size // stride) for channels, stride in steps]:
+        raise ValueError(f"{name} gives maps {shapes} that are no channels x rows x columns")
 
 
 def _check_architecture(name: str, state: dict[str, Tensor], path: Path) -> None:

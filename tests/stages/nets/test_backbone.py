@@ -140,6 +140,8 @@ def test_a_folded_norm_must_stay_frozen(tmp_path: Path) -> None:
     [
         ({"name": "resnet_50"}, "no network called 'resnet_50'"),
         ({"name": "hrnet_w18_small", "output_stride": 16}, "output stride 16"),
+        ({"name": "swin_tiny_patch4_window7_224"}, "output stride 16"),
+        ({"name": "vit_tiny_patch16_224"}, "photos of any size"),
         ({"name": NAME, "weights": "coco"}, "scratch, imagenet or the path"),
         ({"name": NAME, "frozen_norm": True}, "nothing to keep"),
         ({"name": "test_resnet", "conv_head": True}, "conv_head=False"),
