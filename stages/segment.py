@@ -13,6 +13,7 @@ A killed training continues from its checkpoint; on the CPU it ends in the same 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,6 +26,7 @@ from stages.nets.settings import GrmConfig, HeadConfig
 if TYPE_CHECKING:
     import torch
 
+    from data.loader import TrainingLoader
     from data.manifest import Manifest
     from knowledge.graph import ClassGraph
     from stages.nets.backbone import Backbone
@@ -91,7 +93,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     class_power: float = Field(
         0.3, ge=0, description="class weights (mean / frequency)^power, counted on the labels"
     )
-    loss_stride: Literal[1, 2, 4, 8] = Field(4, description="the loss sees one pixel in this many")
+    loss_stride: Literal[1, 2, 4, 8] = Field(8, description="the loss sees one pixel in this many")
     optimiser: Literal["adamw", "sgd"] = Field("sgd", description="sgd has momentum 0.9")
     lr: float = Field(0.0025, gt=0, description="learning rate of the head")
     backbone_lr: float = Field(0.00025, gt=0, description="learning rate of the backbone")
@@ -157,21 +159,12 @@ def _labels(
         context.note(f"upper bound: trained on {len(labels.photos)} masks, not on pseudo-labels")
         return labels
     return PixelLabels.pseudo(
-        manifest,
-        inputs["labels"],
-        ignore_band=config.ignore_band,
-        confidence=config.confidence,
+        manifest, inputs["labels"], ignore_band=config.ignore_band, confidence=config.confidence
     )
 
 
 def _head_config(config: Config) -> HeadConfig:
-    return HeadConfig(
-        width=config.width,
-        dilations=config.dilations,
-        step_width=config.step_width,
-        dropout=config.dropout,
-        grm=config.grm,
-    )
+    return HeadConfig(**{name: getattr(config, name) for name in HeadConfig.model_fields})
 
 
 def _network(config: Config, inputs: Mapping[str, Path], graph: "ClassGraph") -> "Segmenter":
@@ -181,13 +174,9 @@ def _network(config: Config, inputs: Mapping[str, Path], graph: "ClassGraph") ->
     from stages.nets.segmenter import build_segmenter
 
     torch.manual_seed(config.seed)
-    segmenter = build_segmenter(
-        _backbone(config, inputs, graph),
-        config.head,
-        _head_config(config),
-        classes=len(graph.names) + 1,
-        graph=graph,
-    )
+    head, classes = _head_config(config), len(graph.names) + 1
+    backbone = _backbone(config, inputs, graph)
+    segmenter = build_segmenter(backbone, config.head, head, classes=classes, graph=graph)
     if config.features != "trained":
         segmenter.backbone.requires_grad_(False)
     return segmenter.to(memory_format=torch.channels_last)
@@ -223,30 +212,19 @@ def _train(
     import torch
 
     from stages.nets.fit import SCHEDULES, fit
-    from stages.nets.losses import Criterion, class_weights
     from stages.nets.optimiser import OPTIMISERS, parameter_groups
 
     along = config.features == "trained"
     segmenter.train()
     segmenter.backbone.train(along)
-    parts: list[tuple[torch.nn.Module, float]] = [
-        (segmenter.head, config.lr),
-        (segmenter.backbone, config.backbone_lr),
-    ]
-    weights = class_weights(torch.from_numpy(labels.pixels()), config.class_power)
-    criterion = Criterion(
-        segmenter.head,
-        stride=config.loss_stride,
-        lovasz=config.lovasz,
-        class_weights=weights.to(segmenter.backbone.mean.device),
-    )
-    step, loader = _feed(config, manifest, labels, segmenter, criterion=criterion, context=context)
+    rates = [(segmenter.head, config.lr), (segmenter.backbone, config.backbone_lr)]
+    step, loader = _feed(config, manifest, labels, segmenter, context=context)
     # Weights are drawn: from here on, arms with other heads see the same dropout draws.
     torch.manual_seed(config.seed + 1)
     fit(
         step,
         segmenter if along else segmenter.head,
-        OPTIMISERS[config.optimiser](parameter_groups(parts, config.weight_decay)),
+        OPTIMISERS[config.optimiser](parameter_groups(rates, config.weight_decay)),
         SCHEDULES[config.schedule](config.warmup),
         loader,
         epochs=config.epochs,
@@ -265,33 +243,15 @@ def _feed(
     labels: "PixelLabels",
     segmenter: "Segmenter",
     *,
-    criterion: "Criterion",
     context: Context,
 ) -> "tuple[Callable[[Any], torch.Tensor], Callable[[int, int], Iterable[Any]]]":
     """A step of the training and where its batches come from."""
-    import torch
+    from stages.nets.training_step import step_on_features, step_on_images
 
-    from data.loader import PhotoSet, TrainingLoader
-    from data.transforms import TrainTransform
-    from stages.nets.device import autocast
-    from stages.nets.feature_cache import FeatureCache
-
-    device = segmenter.backbone.mean.device
-    weight = labels.weight if labels.confidence is not None else None
-
-    def on_features(batch: Any) -> torch.Tensor:
-        with autocast(context.precision, device):
-            logits, aux = segmenter.head([level.to(device) for level in batch.features])
-        return criterion(logits, aux, batch.labels.to(device), _moved(batch.weights, device))
-
-    def on_images(batch: Any) -> torch.Tensor:
-        with autocast(context.precision, device):
-            with torch.set_grad_enabled(config.features == "trained"):
-                maps = segmenter.backbone(batch.images.to(device))
-            logits, aux = segmenter.head(maps)
-        return criterion(logits, aux, batch.labels.to(device), _moved(batch.weights, device))
-
+    criterion = _criterion(config, labels, segmenter)
     if config.features == "cached":
+        from stages.nets.feature_cache import FeatureCache
+
         cache = FeatureCache(
             segmenter,
             labels,
@@ -300,25 +260,39 @@ def _feed(
             gib=config.cache_gib,
             context=context,
         )
-        return on_features, lambda epoch, start: cache.batches(
-            config.seed, epoch, start, batch_size=config.batch_size
-        )
-    photos = PhotoSet.of(manifest, labels.photos, label=labels.label, weight=weight)
-    loader = TrainingLoader(
-        photos,
+        batches = partial(cache.batches, batch_size=config.batch_size, seed=config.seed)
+        return step_on_features(segmenter, criterion, context.precision), batches
+    along = config.features == "trained"
+    step = step_on_images(segmenter, criterion, context.precision, through_backbone=along)
+    return step, _crops(config, manifest, labels, context)
+
+
+def _crops(
+    config: Config, manifest: "Manifest", labels: "PixelLabels", context: Context
+) -> "TrainingLoader":
+    from data.loader import PhotoSet, TrainingLoader
+    from data.transforms import TrainTransform
+
+    weight = labels.weight if labels.confidence is not None else None
+    drawn = ("crop", "side", "scale", "flip", "jitter")
+    return TrainingLoader(
+        PhotoSet.of(manifest, labels.photos, label=labels.label, weight=weight),
         batch_size=config.batch_size,
-        transform=TrainTransform(
-            crop=config.crop,
-            side=config.side,
-            scale=config.scale,
-            flip=config.flip,
-            jitter=config.jitter,
-        ),
+        transform=TrainTransform(**{name: getattr(config, name) for name in drawn}),
         seed=config.seed,
         workers=context.workers,
     )
-    return on_images, loader
 
 
-def _moved(weights: "torch.Tensor | None", device: "torch.device") -> "torch.Tensor | None":
-    return None if weights is None else weights.to(device)
+def _criterion(config: Config, labels: "PixelLabels", segmenter: "Segmenter") -> "Criterion":
+    import torch
+
+    from stages.nets.losses import Criterion, class_weights
+
+    weights = class_weights(torch.from_numpy(labels.pixels()), config.class_power)
+    return Criterion(
+        segmenter.head,
+        stride=config.loss_stride,
+        lovasz=config.lovasz,
+        class_weights=weights.to(segmenter.backbone.mean.device),
+    )

@@ -105,7 +105,7 @@ class FeatureCache:
         return found
 
     def batches(
-        self, seed: int, epoch: int, start: int, *, batch_size: int
+        self, epoch: int, start: int = 0, *, seed: int, batch_size: int
     ) -> Iterator[FeatureBatch]:
         """The batches `start`, `start + 1`, ... of `epoch`; the last is filled from the front."""
         rng = np.random.default_rng([seed, epoch])
