@@ -31,8 +31,8 @@ KEPT = "examined.jsonl"  # only while the stage runs
 class Demo(BaseModel, frozen=True, extra="forbid"):
     """The scenes that the reader "demo" draws."""
 
-    photos: int = Field(160, ge=8, description="training photos")
-    val: int = Field(60, ge=0, description="photos for scoring the network")
+    photos: int = Field(400, ge=8, description="training photos")
+    val: int = Field(80, ge=0, description="photos for scoring the network")
     size: int = Field(128, ge=48, description="longest side in pixels")
     seed: int = Field(0, ge=0, description="seed of the scenes")
 

@@ -36,35 +36,106 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     )
 
 
-RECIPES: dict[str, Recipe] = {
-    "demo": Recipe(
-        classify=Classify(
-            backbone="resnet18",
-            weights="scratch",
-            frozen_norm=False,
-            optimiser="adamw",
-            lr=2e-3,
-            backbone_lr=2e-3,
-            graph_lr=2e-3,
-            epochs=16,
-            crop=112,
-            side=None,
-            hidden=256,
-        ),
-        segment=Segment(
-            backbone="resnet18",
-            weights="classifier",
-            frozen_norm=False,
-            optimiser="adamw",
-            lr=2e-3,
-            backbone_lr=2e-4,
-            width=128,
-            dilations=(2, 4),
-            lovasz=0.5,
-            epochs=10,
-            batch_size=16,
-            crop=112,
-        ),
-        upper_bound=True,
+DEMO = Recipe(
+    classify=Classify(
+        backbone="test_resnet",
+        weights="scratch",
+        frozen_norm=False,
+        hidden=256,
+        optimiser="adamw",
+        lr=3e-3,
+        backbone_lr=3e-3,
+        graph_lr=3e-3,
+        weight_decay=0.02,
+        schedule="cosine",
+        warmup=0.02,
+        clip=5.0,
+        epochs=20,
+        batch_size=8,
+        crop=112,
+        side=None,
+        scale=(0.8, 1.5),
+        jitter=0.1,
     ),
-}
+    cams=Cams(scales=(1.0, 1.5, 2.0), competition=1.0),
+    segment=Segment(
+        backbone="test_resnet",
+        weights="classifier",
+        frozen_norm=False,
+        width=96,
+        dilations=(2, 4),
+        step_width=32,
+        lovasz=0.5,
+        optimiser="adamw",
+        lr=3e-3,
+        backbone_lr=1e-3,
+        weight_decay=0.01,
+        warmup=0.02,
+        epochs=20,
+        batch_size=8,
+        crop=112,
+        scale=(0.8, 1.5),
+    ),
+    evaluate=Evaluate(cost_size=(128, 128)),
+    upper_bound=True,
+)
+"""Scenes drawn by the program and networks from random weights: nothing to download, one CPU."""
+
+SMALL_CLASSIFY = Classify(
+    backbone="mobilenetv2_100",
+    conv_head=True,
+    levels=2,
+    scored="linear",
+    dropout=0.2,
+    epochs_head=25,
+    scales_head=(1.0, 1.5),
+    epochs=0,
+    optimiser="adamw",
+    lr=3e-4,
+    backbone_lr=3e-5,
+    graph_lr=4.5e-5,
+    weight_decay=0.02,
+    clip=None,
+    crop=256,
+    side=None,
+)
+SMALL_SEGMENT = Segment(
+    backbone="mobilenetv2_100",
+    weights="classifier",
+    features="cached",
+    width=192,
+    dilations=(3, 6),
+    dropout=0.2,
+    lovasz=0.5,
+    optimiser="adamw",
+    lr=2e-3,
+    weight_decay=0.01,
+    warmup=0.04,
+    clip=None,
+    epochs=12,
+    batch_size=16,
+)
+
+VOC = Recipe(
+    dataset=Dataset(reader="voc", train_list="train_aug"),
+    masks=Masks(train_list="train", val_list="val"),
+)
+"""The field's protocol: ResNet-50 at crop 512, ResNet-101, ImageNet weights. Not yet measured."""
+
+VOC_CPU = Recipe(
+    dataset=Dataset(reader="voc"),
+    masks=Masks(train_list="train", val_list="val"),
+    classify=SMALL_CLASSIFY,
+    cams=Cams(scales=(1.0, 1.5, 2.0), competition=1.0),
+    segment=SMALL_SEGMENT,
+    evaluate=Evaluate(cost_size=(320, 320)),
+    upper_bound=True,
+)
+"""MobileNetV2, its features frozen and computed once: photos of about 320 pixels, two cores."""
+
+FOLDER = VOC_CPU.model_copy(
+    update={"dataset": Dataset(reader="folder", val_fraction=0.1), "masks": Masks()}
+)
+"""Your own photos with the settings of voc-cpu: light enough for a laptop."""
+
+RECIPES: dict[str, Recipe] = {"demo": DEMO, "voc": VOC, "voc-cpu": VOC_CPU, "folder": FOLDER}
