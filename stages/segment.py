@@ -59,7 +59,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     backbone: str = Field("resnet101", description="image network, any timm name")
     weights: Literal["imagenet", "scratch", "file", "classifier"] = Field(
         "imagenet",
-        description="initial weights; classifier: of the backbone that `classify` trained",
+        description="initial weights; classifier: the backbone of `classify`, stride and norms too",
     )
     weights_file: Annotated[Path | None, Place()] = Field(
         None, description="safetensors file with timm's keys, for --segment.weights file"

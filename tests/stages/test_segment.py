@@ -14,8 +14,11 @@ from safetensors.torch import load_file
 from data.labels import read_label, write_label
 from data.manifest import Manifest
 from data.masks import MaskIndex
+from knowledge.graph import ClassGraph
 from pipeline.context import Context, Silent
 from stages import segment
+from stages.nets.backbone import Backbone
+from stages.nets.classifier import Classifier, save_classifier
 from stages.nets.segmenter import load_segmenter
 from stages.pixel_labels import PixelLabels
 
@@ -192,6 +195,21 @@ def test_what_cannot_be_used_is_named(tiny_run, tmp_path: Path) -> None:
         write_label(tiny_run.inputs["labels"] / f"{one.id}.png", blank, manifest.classes)
     with pytest.raises(ValueError, match="nothing to train on"):
         trained(tiny_run, out, **FROZEN)
+
+
+def test_it_starts_from_the_classifier(tiny_run, tmp_path: Path) -> None:
+    graph = ClassGraph.load(tiny_run.inputs["graph"])
+    torch.manual_seed(7)
+    backbone = Backbone("mobilenetv2_035", output_stride=32, frozen_norm=False)
+    classifier = Classifier(backbone, graph.names, graph, hidden=8)
+    folder = tmp_path / "classifier"
+    folder.mkdir()
+    save_classifier(classifier, folder, extra={})
+    run = replace(tiny_run, inputs={**tiny_run.inputs, "classify": folder})
+    weights = trained(run, tmp_path / "out", **{**FROZEN, "weights": "classifier"})
+    for name, value in backbone.state_dict().items():
+        assert torch.equal(weights[f"backbone.{name}"], value), name
+    assert load_segmenter(tmp_path / "out").backbone.strides == backbone.strides
 
 
 def test_weights_enter_the_key_by_content_only_when_used() -> None:
