@@ -92,12 +92,18 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
             path.write_text(json.dumps(_card(config, recipe, counts), indent=1) + "\n")
     # Photos of one size in a row share the smoothness kernel.
     mine = sorted(context.mine(photos), key=lambda photo: (photo.size, photo.id))
-    todo = [photo for photo in mine if not (out / f"{photo.id}.png").exists()]
+    todo = [photo for photo in mine if not _labelled(out, photo.id)]
     jobs = (Job(photo.id, manifest.path(photo), cams / f"{photo.id}.npz", out) for photo in todo)
     label = partial(write_pseudo_label, recipe=recipe, classes=manifest.classes)
     labelled = map_unordered(label, jobs, workers=context.workers, name=attrgetter("id"))
     for _ in context.track(labelled, total=len(mine), done=len(mine) - len(todo)):
         pass
+
+
+def _labelled(out: Path, identity: str) -> bool:
+    """Whether a photo has all its files: a repaired artifact may lack any one of them."""
+    folders = (out, out / "full", out / "confidence")
+    return all((folder / f"{identity}.png").exists() for folder in folders)
 
 
 def _histogram(cams: Sequence[Path], workers: int) -> "Int64[np.ndarray, ' q']":

@@ -120,6 +120,16 @@ def test_resumes_with_what_is_missing(inputs, tmp_path):
     assert kept.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("lost", ["full/folder/2.png", "confidence/folder/2.png"])
+def test_makes_again_what_a_repair_took_out(inputs, tmp_path, lost):
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    labels.run(Config(), inputs, whole, Context())
+    labels.run(Config(), inputs, out, Context())
+    (out / lost).unlink()
+    labels.run(Config(), inputs, out, Context())
+    assert files(out) == files(whole)
+
+
 def test_settings_reach_the_crf(inputs, tmp_path):
     default, short = tmp_path / "default", tmp_path / "short"
     labels.run(Config(), inputs, default, Context())
