@@ -61,12 +61,6 @@ LAUNCHERS: dict[str, Launcher] = {"inline": inline, "worker": worker}
 """By the name given to --launch. More devices and nodes are further entries here."""
 
 
-def _environment() -> dict[str, str]:
-    import os
-
-    return dict(os.environ)
-
-
 def _follow(process: subprocess.Popen[str], listener: Listener, stage: str) -> dict[str, Any]:
     """Passes events on until the worker ends; returns its last one."""
     stream: IO[str] | None = process.stdout
