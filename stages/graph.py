@@ -79,8 +79,16 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
 
 def sources(config: Config) -> dict[str, Path]:
-    """The files behind `vectors`: their content belongs to the result, their place does not."""
-    return {} if config.vectors is None else {"vectors": config.vectors}
+    """The files that vectors come from: their content belongs to the result, their place does not.
+
+    Without `vectors` those are the ones that ship with the project, and a model's own folder where
+    `text_model` names one.
+    """
+    if config.vectors is not None:
+        return {"vectors": config.vectors}
+    shipped = {"shipped": Path(__file__).parents[1] / "knowledge" / "vectors"}
+    model = Path(config.text_model)
+    return shipped | ({"text_model": model} if model.is_dir() else {})
 
 
 def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:

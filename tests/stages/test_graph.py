@@ -11,6 +11,7 @@ from safetensors.numpy import save_file
 from data.manifest import Manifest, Photo, write_classes, write_photos
 from knowledge.classes import ClassTable
 from knowledge.graph import ClassGraph
+from knowledge.vectors import SHIPPED
 from pipeline.context import Context, Silent
 from stages import graph
 from stages.graph import Config
@@ -166,11 +167,6 @@ def test_vectors_that_are_not_there_are_named(index: Path, words: Path, tmp_path
         built(Config(vectors=words), index, tmp_path / "out2")
 
 
-def test_content_of_the_vectors_belongs_to_the_key(words: Path) -> None:
-    assert graph.sources(Config()) == {}
-    assert graph.sources(Config(vectors=words)) == {"vectors": words}
-
-
 def test_impossible_settings_are_refused() -> None:
     for wrong in ({"strength": 1.5}, {"top_k": 0}, {"alpha": 0}, {"tau": 0}, {"relation": "kg"}):
         with pytest.raises(ValidationError):
@@ -196,3 +192,12 @@ def test_real_alphabetical_vectors_reach_the_right_classes(shared: Path, tmp_pat
     row = dict(zip(result.names, result.adjacency[COCO.index("fork")], strict=True))
     del row["fork"]
     assert {name for name in row if row[name] > 0} >= {"knife", "spoon"}
+
+
+def test_every_file_that_vectors_come_from_is_a_source(words: Path, tmp_path: Path) -> None:
+    assert graph.sources(Config(vectors=words)) == {"vectors": words}
+    shipped = graph.sources(Config())
+    assert set(shipped) == {"shipped"}
+    assert sorted(shipped["shipped"].glob("*.safetensors")) == sorted(SHIPPED.glob("*.safetensors"))
+    model = graph.sources(Config(text_model=str(tmp_path)))
+    assert model == shipped | {"text_model": tmp_path}
