@@ -152,11 +152,18 @@ def _table_rows(path: Path, rows: Iterator[list[str]], report: Report) -> Rows:
     heading = [cell.strip() for cell in first]
     if heading[0].lower() not in HEADINGS:
         yield first[0], _split_cells(first[1:])
-    elif len(heading) > 2 and heading[1].lower() not in TAG_HEADINGS:
-        yield from _one_column_a_class(path, heading[1:], rows, report)
-        return
+    elif len(heading) > 1 and heading[1].lower() not in TAG_HEADINGS:
+        table = list(rows)
+        if len(heading) > 2 or all(_is_mark(cell) for row in table for cell in row[1:]):
+            yield from _one_column_a_class(path, heading[1:], iter(table), report)
+            return
+        rows = iter(table)
     for row in rows:
         yield row[0], _split_cells(row[1:])
+
+
+def _is_mark(cell: str) -> bool:
+    return cell.strip().lower() in YES_NO
 
 
 def _split_cells(cells: list[str]) -> tuple[str, ...]:
@@ -169,7 +176,7 @@ def _one_column_a_class(
 ) -> Rows:
     for row in rows:
         marks = [cell.strip().lower() for cell in row[1:]]
-        if len(marks) != len(names) or any(mark not in YES_NO for mark in marks):
+        if len(marks) != len(names) or not all(map(_is_mark, marks)):
             reason = (
                 f"{path.name} has a row for {row[0]!r} that is not {len(names)} times 0 or 1, one "
                 "a class: correct the row"

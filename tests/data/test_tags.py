@@ -39,6 +39,14 @@ def test_every_layout_of_csv(tmp_path: Path, layout: str) -> None:
     assert _read(tmp_path / "tags.csv") == (EXPECTED, [])
 
 
+def test_one_class_may_have_the_only_column(tmp_path: Path) -> None:
+    path = tmp_path / "tags.csv"
+    path.write_text("photo,dog\na,1\nb,0\n")
+    assert _read(path) == ({"a": ("dog",), "b": ()}, [])
+    path.write_text("photo,breed\na,collie\nb,1\n")
+    assert _read(path) == ({"a": ("collie",), "b": ("1",)}, [])
+
+
 def test_json_of_names_and_of_numbers_with_gaps(tmp_path: Path) -> None:
     (tmp_path / "names.json").write_text(json.dumps({k: list(v) for k, v in EXPECTED.items()}))
     assert _read(tmp_path / "names.json") == (EXPECTED, [])
