@@ -19,7 +19,10 @@ from stages.recipes import RECIPES, Recipe
 
 
 def build(recipe: Recipe) -> Pipeline:
-    """The stages of a recipe. Only scoring and the declared upper bound have an edge to masks."""
+    """The stages of a recipe. Only scoring and the declared upper bound have an edge to masks.
+
+    Where no folder of masks is known there is no upper bound to train: the run goes on without.
+    """
 
     def stage(name: str, section: str, *inputs: str, **changes: object) -> Stage:
         config = getattr(recipe, section).model_copy(update=changes)
@@ -38,7 +41,7 @@ def build(recipe: Recipe) -> Pipeline:
         stage("segment", "segment", "index", "graph", "classify", trained_on),
         stage("evaluate", "evaluate", "index", "masks", "graph", "segment"),
     ]
-    if recipe.upper_bound:
+    if recipe.upper_bound and (found.root is not None or recipe.dataset.reader == "demo"):
         above = ("index", "graph", "classify", "masks")
         stages += [
             stage("segment-masks", "segment", *above, labels="masks"),
