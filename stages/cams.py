@@ -9,11 +9,15 @@ file is there are skipped; several ranks share the photos and write the same fil
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 
 from pipeline.context import Context
+
+if TYPE_CHECKING:
+    from data.records import Photo
+    from stages.nets.pooled import Images
 
 INPUTS = ("index", "graph", "classify")
 VERSION = 1
@@ -53,6 +57,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     from stages.nets.classifier import load_classifier
     from stages.nets.device import autocast, pick_device
     from stages.nets.pooled import photo_batches
+    from stages.nets.streams import in_streams
 
     if min(config.scales) <= 0:
         raise ValueError(f"cams.scales are {config.scales}: they must be above 0")
@@ -72,12 +77,20 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         competition=config.competition,
     )
     done = len(mine) - len(todo)
-    for batch, images in photo_batches(manifest, todo, device=device, workers=context.workers):
+
+    def cams_of(given: "tuple[list[Photo], Images]") -> "list[tuple[Photo, Cam]]":
+        batch, images = given
         classes = [manifest.tag_indices(photo) for photo in batch]
         with autocast(context.precision, device):
             maps = make(images.to(device), classes)
-        for photo, indices, found in zip(batch, classes, maps, strict=True):
-            cam = Cam(np.array(indices, dtype=np.int64), found.cpu().numpy(), photo.size)
+        return [
+            (photo, Cam(np.array(indices, dtype=np.int64), found.cpu().numpy(), photo.size))
+            for photo, indices, found in zip(batch, classes, maps, strict=True)
+        ]
+
+    batches = photo_batches(manifest, todo, device=device, workers=context.workers)
+    for made in in_streams(cams_of, batches, device=device, streams=context.workers):
+        for photo, cam in made:
             write_cam(out / f"{photo.id}.npz", cam)
-        done += len(batch)
+        done += len(made)
         context.listener.progress(done, len(mine), "photos")

@@ -111,20 +111,25 @@ def _predict(
     from data.labels import write_label
     from data.loader import decoded, sized_batches
     from data.photos import read_photo
+    from stages.nets.streams import in_streams
 
     todo = [photo for photo in context.mine(photos) if not (out / f"{photo.id}.png").exists()]
     begun, done = time.monotonic(), len(photos) - len(todo)
-    batches = sized_batches(todo, config.batch_size)
-    for group, images in decoded(batches, lambda p: read_photo(manifest.path(p)), context.workers):
+    device = segmenter.backbone.mean.device
+
+    def labels_of(
+        given: "tuple[list[Photo], list[np.ndarray]]",
+    ) -> "tuple[list[Photo], np.ndarray]":
+        group, images = given
         for photo, image in zip(group, images, strict=True):
-            if image.shape[:2] != photo.size:
-                raise ValueError(
-                    f"{manifest.path(photo)} is {image.shape[:2]} (height, width), but was indexed "
-                    f"as {photo.size}: index the photos again with --force index"
-                )
+            _check_size(manifest.path(photo), image.shape[:2], photo.size)
         stack = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        labels = _label(config, segmenter, stack, context)
-        for photo, label in zip(group, labels.cpu().numpy(), strict=True):
+        return group, _label(config, segmenter, stack, context).cpu().numpy()
+
+    batches = sized_batches(todo, config.batch_size)
+    read = decoded(batches, lambda photo: read_photo(manifest.path(photo)), context.workers)
+    for group, labels in in_streams(labels_of, read, device=device, streams=context.workers):
+        for photo, label in zip(group, labels, strict=True):
             write_label(out / f"{photo.id}.png", label, manifest.classes)
         done += len(group)
         context.listener.progress(done, len(photos), "photos")
@@ -134,6 +139,14 @@ def _predict(
         "seconds": round(seconds, 3),
         "images_per_second": round(len(todo) / seconds, 3) if todo else None,
     }
+
+
+def _check_size(path: Path, found: tuple[int, ...], indexed: tuple[int, int]) -> None:
+    if found != indexed:
+        raise ValueError(
+            f"{path} is {found} (height, width), but was indexed as {indexed}: index the photos "
+            "again with --force index"
+        )
 
 
 def _label(

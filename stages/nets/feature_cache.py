@@ -22,6 +22,7 @@ from pipeline.context import Context
 from stages.nets.backbone import Backbone
 from stages.nets.device import autocast
 from stages.nets.segmenter import Segmenter
+from stages.nets.streams import in_streams
 from stages.pixel_labels import PixelLabels
 
 IGNORE = 255
@@ -94,13 +95,18 @@ class FeatureCache:
         device = backbone.mean.device
         batches = sized_batches(self.photos, 1)
         images = decoded(batches, lambda photo: read_photo(path(photo)), context.workers)
-        for (photo,), (image,) in images:
+
+        def maps_of(given: tuple[list[Photo], list[np.ndarray]]) -> tuple[str, list[list[Tensor]]]:
+            (photo,), (image,) = given
             views = [image, image[:, ::-1]] if self.flip else [image]
             stack = torch.from_numpy(np.stack(views)).permute(0, 3, 1, 2).to(device)
             with torch.no_grad(), autocast(context.precision, device):
                 maps = backbone(stack)
             kept = [maps[level].to("cpu", torch.bfloat16) for level in self.levels]
-            found[photo.id] = [[m[view].clone() for m in kept] for view in range(len(views))]
+            return photo.id, [[m[view].clone() for m in kept] for view in range(len(views))]
+
+        for name, maps in in_streams(maps_of, images, device=device, streams=context.workers):
+            found[name] = maps
             context.listener.progress(len(found), len(self.photos), "photos")
         return found
 

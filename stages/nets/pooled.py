@@ -20,6 +20,7 @@ from pipeline.context import Context
 from stages.nets.classifier import Classifier
 from stages.nets.device import autocast
 from stages.nets.resize import resized
+from stages.nets.streams import in_streams
 
 PIXELS = {"cpu": 1 << 19, "cuda": 1 << 22}
 """Photo pixels that go through a network at once, by kind of device: bounds the memory."""
@@ -48,7 +49,6 @@ def _read(manifest: Manifest, photo: Photo) -> UInt8[np.ndarray, "h w 3"]:
     return read_photo(manifest.path(photo))
 
 
-@torch.no_grad()
 def pooled_features(
     classifier: Classifier,
     manifest: Manifest,
@@ -62,13 +62,19 @@ def pooled_features(
     classifier.eval()
     device = classifier.linear.weight.device
     found: dict[str, Tensor] = {}
-    for batch, images in photo_batches(manifest, photos, device=device, workers=context.workers):
+
+    def pooled(given: tuple[list[Photo], Images]) -> tuple[list[Photo], Tensor]:
+        batch, images = given
         sized = [resized(images.to(device), scale) for scale in scales]
         seen = []
         for view in [*sized, *(image.flip(-1) for image in sized if flip)]:
-            with autocast(context.precision, device):
+            with torch.no_grad(), autocast(context.precision, device):
                 seen.append(classifier.pooled(view))
-        found.update(zip((p.id for p in batch), torch.stack(seen, dim=1).cpu(), strict=True))
+        return batch, torch.stack(seen, dim=1).cpu()
+
+    batches = photo_batches(manifest, photos, device=device, workers=context.workers)
+    for batch, features in in_streams(pooled, batches, device=device, streams=context.workers):
+        found.update(zip((photo.id for photo in batch), features, strict=True))
         context.listener.progress(len(found), len(photos), "photos")
     if not photos:
         return torch.zeros(0, len(scales) * (1 + flip), classifier.linear.in_features)

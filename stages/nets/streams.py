@@ -1,0 +1,35 @@
+"""Several forward passes side by side on a CPU: one thread each, instead of many threads in one."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+import torch
+
+from data.loader import ahead
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+def in_streams(
+    work: Callable[[Given], Made], items: Iterable[Given], *, device: torch.device, streams: int
+) -> Iterator[Made]:
+    """`work(item)` for every item, in order; on a CPU `streams` of them at a time.
+
+    A network of small layers spends much of its time waiting at the end of each layer for the other
+    threads, and all of it where another program holds one of the cores; passes that share nothing
+    never wait. A GPU takes one pass after another from one thread.
+    """
+    if device.type != "cpu" or streams < 2:
+        yield from map(work, items)
+        return
+
+    def alone(item: Given) -> Made:
+        torch.set_num_threads(1)  # of this thread; the others keep theirs
+        return work(item)
+
+    before = torch.get_num_threads()
+    try:
+        yield from ahead(alone, items, threads=streams, depth=streams)
+    finally:
+        torch.set_num_threads(before)
