@@ -33,11 +33,15 @@ class DigestCache:
     def contents(
         self, paths: Mapping[str, Path], progress: Progress | None = None
     ) -> dict[str, str]:
-        """Label -> sha256 of the content; a folder stands for every file below it."""
+        """Label -> sha256 of the content; a folder stands for every file below it.
+
+        A file that cannot be read counts as absent: the stage that needs it says so, or does
+        without it.
+        """
         files: dict[str, str] = {}
         for label, path in paths.items():
             files |= _below(label, path) if os.path.isdir(path) else {label: str(path)}
-        known = self.values("content", list(files.values()), sha256_of, progress)
+        known = self.values("content", list(files.values()), _content, progress)
         return {label: known[path] for label, path in sorted(files.items())}
 
     def values(
@@ -83,7 +87,7 @@ class DigestCache:
         rows = [
             (kind, path, value, *stats[path])
             for path, value in fresh.items()
-            if max(stats[path][1:]) < settled
+            if value != ABSENT and max(stats[path][1:]) < settled
         ]
         if self.path is None or not rows:
             return
@@ -105,6 +109,13 @@ def sha256_of(path: str | Path) -> str:
     """Sha256 of a file's content as 64 hex digits."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _content(path: str) -> str:
+    try:
+        return sha256_of(path)
+    except OSError:
+        return ABSENT
 
 
 def digest_of(value: object) -> str:
@@ -131,6 +142,6 @@ def _below(label: str, folder: Path) -> dict[str, str]:
 def _stat(path: str) -> tuple[int, int, int] | None:
     try:
         found = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except OSError:  # not there, not ours to ask about, or a link that leads to itself
         return None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns

@@ -86,3 +86,14 @@ def test_twenty_thousand_unchanged_files_are_not_read(tmp_path: Path, settled: N
     assert time.process_time() - started < 1.0
     assert again == first
     assert len(seen) == 20_000  # nothing was read a second time
+
+
+def test_a_file_that_cannot_be_read_counts_as_absent_and_is_asked_again(
+    tmp_path: Path, settled: None
+) -> None:
+    unreadable, loop = Path("/proc/self/mem"), tmp_path / "loop"
+    loop.symlink_to(loop)
+    cache = DigestCache(tmp_path / "cache.sqlite")
+    found = {"loop": loop} | ({"mem": unreadable} if unreadable.exists() else {})
+    assert set(cache.contents(found).values()) == {ABSENT}
+    assert not (tmp_path / "cache.sqlite").exists()
