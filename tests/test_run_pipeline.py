@@ -1,12 +1,21 @@
 """The wiring of the stages: who may see masks, and what a data set without any gets."""
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+import run_pipeline
+from knowledge.classes import VOC
 from pipeline.graph import Pipeline
+from pipeline.plan import Planner
+from pipeline.store import Store
 from run_pipeline import build
 from stages.recipes import RECIPES
+from tests.datasets import write_mask, write_voc
 
 BEFORE_SCORING = ("index", "graph", "classify", "cams", "labels", "segment")
 
@@ -46,3 +55,64 @@ def test_a_network_trained_on_masks_has_them_as_input_and_no_labels() -> None:
     pipeline = build(chosen.model_copy(update={"segment": segment}))
     assert "segment" in pipeline.below("masks")
     assert "labels" not in pipeline.stage("segment").inputs
+
+
+def test_keys_up_to_the_network_do_not_depend_on_masks(tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "VOC2012", {"a": ["cat"], "b": ["dog"]}, {"v": ["cat"]})
+    masks = root / "SegmentationClass"
+    for name in ("a", "b", "v"):
+        write_mask(masks / f"{name}.png", np.full((24, 32), 8, np.uint8), VOC)
+
+    def keys() -> dict[str, str]:
+        planner = Planner(wired("voc-cpu", root), Store(tmp_path / "store"))
+        return {step.stage.name: step.key for step in planner.plan()}
+
+    before = keys()
+    write_mask(masks / "a.png", np.zeros((24, 32), np.uint8), VOC)
+    other = keys()
+    shutil.rmtree(masks)
+    without = keys()
+    for name in BEFORE_SCORING:
+        assert before[name] == other[name] == without[name], name
+    for name in ("masks", "inspect", "evaluate", "report"):
+        assert len({before[name], other[name], without[name]}) == 3, name
+
+
+def test_a_plan_of_the_whole_pipeline_imports_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys, run_pipeline; status = run_pipeline.main();"
+        "heavy = {'torch', 'timm', 'numpy', 'scipy', 'transformers'};"
+        "print('status', status, sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--dry-run", "--runs", str(tmp_path)],
+        cwd=Path(run_pipeline.__file__).parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "status 0 []"
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "said"),
+    [
+        (["--recipe", "voc"], 1, "--dataset.root"),
+        (["--recipe", "folder", "--dataset.root", "nowhere"], 1, "nowhere is no folder"),
+        (["--segment.hed", "none"], 2, "--segment.head"),
+        (["--recipe", "vok"], 2, "'voc'"),
+    ],
+)
+def test_what_cannot_run_ends_in_one_message(
+    flags: list[str],
+    status: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run_pipeline.py", "--runs", str(tmp_path), *flags])
+    assert run_pipeline.main() == status
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
