@@ -30,6 +30,13 @@ FOLDERS = ("JPEGImages", "images", "photos")
 MASK_FOLDERS = ("SegmentationClass", "masks")
 """Below the root, these hold masks and are not searched for photos."""
 LISTS = "ImageSets/Segmentation"
+SPLIT_FOLDERS: dict[str, Split] = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+}
+"""With one folder a class in each; what lies beside them (a `test`, say) takes no part."""
 
 
 def classes(source: Source) -> ClassTable:
@@ -126,13 +133,14 @@ def _below(folder: str, name: str, found: Found) -> str:
 
 def _class_folders(source: Source) -> list[str]:
     found = _photos(source, photo_folder(source))
-    return sorted({name for identity in found.files for name in _folder_tags(identity) or ()})
+    taking_part = _by_split_folder(found) or found.files
+    return sorted({name for identity in taking_part for name in _folder_tags(identity) or ()})
 
 
 def _folder_tags(identity: str) -> tuple[str, ...] | None:
     """The class folder of an id: "dog/rex" and "train/dog/rex" are dogs, "rex" has no tag."""
     parts = identity.split("/")
-    if parts[0] in ("train", "val") and len(parts) > 2:
+    if parts[0] in SPLIT_FOLDERS and len(parts) > 2:
         parts = parts[1:]
     return (parts[0],) if len(parts) > 1 else None
 
@@ -158,16 +166,20 @@ def _splits(source: Source, found: Found, report: Report) -> dict[str, Split]:
     if "val" in listed:
         val = set(listed["val"])
         return {name: "val" if name in val else "train" for name in found.files}
-    if by_folder(source) and _split_folders(found):
-        return {name: "val" if name.startswith("val/") else "train" for name in found.files}
+    if by_folder(source) and (parted := _by_split_folder(found)):
+        for name in sorted(set(found.files) - set(parted)):
+            reason = f"{name!r} is in no class folder of train or val: move it into one"
+            report(Problem(name, name, "outside-splits", reason, used=False))
+        return parted
     share = source.val_fraction
     return {name: "val" if _draw(name, source.seed) < share else "train" for name in found.files}
 
 
-def _split_folders(found: Found) -> bool:
-    tops = {identity.split("/")[0] for identity in found.files if "/" in identity}
-    deep = all(identity.count("/") > 1 for identity in found.files)
-    return tops == {"train", "val"} and deep
+def _by_split_folder(found: Found) -> dict[str, Split]:
+    """The split of each photo in a class folder of train or val; empty unless there are both."""
+    tops = {name: name.split("/")[0] for name in found.files if name.count("/") > 1}
+    parted = {name: SPLIT_FOLDERS[top] for name, top in tops.items() if top in SPLIT_FOLDERS}
+    return parted if len(set(parted.values())) == 2 else {}
 
 
 def _draw(identity: str, seed: int) -> float:

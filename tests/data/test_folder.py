@@ -80,6 +80,27 @@ def test_folders_train_and_val_with_one_folder_a_class_in_them(tmp_path: Path) -
     assert folder.classes(Source(root=root)).names == ("cat", "dog")
 
 
+@pytest.mark.parametrize("val", ["val", "valid", "validation"])
+def test_val_stays_val_whatever_lies_beside_the_split_folders(tmp_path: Path, val: str) -> None:
+    names = ("train/dog/a.jpg", "train/cat/b.jpg", f"{val}/dog/c.jpg")
+    root = _photos(tmp_path, *names, "test/dog/d.jpg", "train/e.jpg", "train.jpg")
+    found, problems = _read(root)
+    assert {record.id: (record.tags, record.split) for record in found} == {
+        "train/cat/b": (("cat",), "train"),
+        "train/dog/a": (("dog",), "train"),
+        f"{val}/dog/c": (("dog",), "val"),
+    }
+    assert folder.classes(Source(root=root)).names == ("cat", "dog")
+    left_out = [(problem.id, problem.problem, problem.used) for problem in problems]
+    assert left_out == [(n, "outside-splits", False) for n in ("test/dog/d", "train", "train/e")]
+
+
+def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+    found, problems = _read(_photos(tmp_path, "train/a.jpg", "boat/b.jpg"))
+    assert [record.tags for record in found] == [("boat",), ("train",)]
+    assert not problems
+
+
 def test_lists_choose_and_a_val_list_alone_leaves_the_rest_to_training(tmp_path: Path) -> None:
     root = _photos(tmp_path, "images/a.jpg", "images/b.jpg", "images/c c.jpg")
     (root / "tags.csv").write_text("a,x\nb,x\nc c,x\n")
