@@ -85,6 +85,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
 
     manifest = Manifest.of(inputs, context.places)
     photos, cams = manifest.split("train"), inputs["cams"]
+    _check_places({photo.id for photo in photos})
     counts = _histogram([cams / f"{photo.id}.npz" for photo in photos], context.workers)
     recipe = _recipe(config, counts)
     if context.rank == 0:
@@ -98,6 +99,17 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     labelled = map_unordered(label, jobs, workers=context.workers, name=attrgetter("id"))
     for _ in context.track(labelled, total=len(mine), done=len(mine) - len(todo)):
         pass
+
+
+def _check_places(ids: set[str]) -> None:
+    """Raise ValueError where the label of one photo would lie where another's full label does."""
+    for identity in sorted(ids):
+        for folder in ("full", "confidence"):
+            if f"{folder}/{identity}" in ids:
+                raise ValueError(
+                    f"the photos {identity!r} and '{folder}/{identity}' would share one label "
+                    f"file: rename the folder {folder!r} of the data set"
+                )
 
 
 def _labelled(out: Path, identity: str) -> bool:

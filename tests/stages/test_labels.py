@@ -130,6 +130,14 @@ def test_makes_again_what_a_repair_took_out(inputs, tmp_path, lost):
     assert files(out) == files(whole)
 
 
+@pytest.mark.parametrize("folder", ["full", "confidence"])
+def test_photos_whose_labels_would_overwrite_each_other_are_named(inputs, tmp_path, folder):
+    photos = [Photo(id, f"{id}.png", (9, 9), (), "train", id) for id in ("a", f"{folder}/a")]
+    write_photos(inputs["index"], photos)
+    with pytest.raises(ValueError, match=f"'a' and '{folder}/a'"):
+        labels.run(Config(), inputs, tmp_path / "out", Context())
+
+
 def test_settings_reach_the_crf(inputs, tmp_path):
     default, short = tmp_path / "default", tmp_path / "short"
     labels.run(Config(), inputs, default, Context())
