@@ -26,6 +26,8 @@ Command = Callable[[list[str]], int | None]
 Closing = Callable[[dict[str, Path]], str | None]
 FROM_RECORD = ("status", "why", "verify")
 """Commands that look at a run as it was made, unless flags say otherwise."""
+ABOUT_A_STAGE = ("why", "verify")
+"""Commands that may name a stage."""
 
 
 def main(
@@ -110,6 +112,8 @@ class Desk:
         if command not in ("run", *COMMANDS):
             return self._about_stage(command, default, wants_help=wants_help)
         about = argv.pop(0) if argv and not argv[0].startswith("-") else None
+        if about is not None and command not in ABOUT_A_STAGE:
+            raise UsageError(f"{command} takes no {about!r}: a stage goes with --only or --until")
         options, tokens = self.parser.parse_known_args(argv)
         name, recipe = self._recipe(command, options)
         recipe = changed(recipe, tokens, flags=self._flags())

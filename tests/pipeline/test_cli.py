@@ -23,6 +23,8 @@ from tests.pipeline.toy import Toy
         (["labels"], "labels is a stage: `labels --help`"),
         (["--launch", "moon"], "invalid choice: 'moon'"),
         (["why"], "why needs a stage"),
+        (["run", "labels"], "run takes no 'labels'"),
+        (["gc", "cams"], "gc takes no 'cams'"),
         (["gc", "--keep", "0"], "at least 1"),
         (["--name", "a/b"], "a run is named like a folder"),
     ],
