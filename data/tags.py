@@ -70,16 +70,16 @@ def photo_id(name: str) -> str:
 
 
 def tag_path(source: Source) -> Path:
-    """The tag file: as given, else below the root. Raises naming what was looked for."""
+    """The tag file: below the root, else as given. Raises naming what was looked for."""
     name = source.tags or "tags.csv"
-    places = [source.root / name] if source.tags is None else [Path(name), source.root / name]
+    places = [source.root / name] if source.tags is None else [source.root / name, Path(name)]
     for path in places:
         if path.is_file():
             if path.suffix.lower() not in READERS:
                 raise ValueError(f"{path}: tag files are {', '.join(READERS)}; convert it to one")
             return path
     raise FileNotFoundError(
-        f"no tag file {name!r}, neither as given nor below {source.root}: set --dataset.tags"
+        f"no tag file {name!r}, neither below {source.root} nor as given: set --dataset.tags"
     )
 
 

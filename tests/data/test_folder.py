@@ -173,7 +173,9 @@ def test_the_tag_file_of_the_data_set_is_the_one_in_its_root(
     (tmp_path / "tags.csv").write_text("a,cat\n")
     monkeypatch.chdir(tmp_path)
     assert _read(root)[0][0].tags == ("dog",)
-    assert _read(root, tags="tags.csv")[0][0].tags == ("cat",)  # as given, from where one stands
+    assert _read(root, tags="tags.csv")[0][0].tags == ("dog",)
+    (tmp_path / "other.csv").write_text("a,cow\n")
+    assert _read(root, tags="other.csv")[0][0].tags == ("cow",)  # as given, from where one stands
 
 
 def test_what_makes_the_whole_wrong_stops(tmp_path: Path) -> None:
