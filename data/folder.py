@@ -43,12 +43,11 @@ def classes(source: Source) -> ClassTable:
     """The named table, the file of names, or else every tag in use in alphabetical order."""
     if source.table is not None:
         return TABLES[source.table]
-    if by_folder(source):
-        found = _class_folders(source)
-        return _of_tags(found) if source.names is None else read_names(source.names)
     names = names_path(source)
     if names is not None:
         return read_names(names)
+    if by_folder(source):
+        return _of_tags(_class_folders(source))
     tags = TagFile.read(source, ignore).tags.values()
     return _of_tags(sorted({name for row in tags for name in row}))
 
@@ -59,8 +58,8 @@ def files(source: Source) -> dict[str, Path]:
     found: dict[str, Path] = {}
     if not by_folder(source):
         found |= TagFile.files(source)
-    elif source.names is not None:
-        found["names"] = source.names
+    elif source.table is None and (names := names_path(source)) is not None:
+        found["names"] = names
     lists = _lists(source)
     found |= {f"{split} list": path for split, path in lists.items()}
     wanted = _wanted(lists)

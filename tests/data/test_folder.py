@@ -69,6 +69,17 @@ def test_one_folder_a_class(tmp_path: Path) -> None:
     assert folder.classes(Source(root=root)).names == ("dog", "masks")
 
 
+@pytest.mark.parametrize("file", ["labels.txt", "classes.txt"])
+def test_one_folder_a_class_in_the_order_of_the_names_file(tmp_path: Path, file: str) -> None:
+    root = _photos(tmp_path, "dog/a.jpg", "cat/b.jpg")
+    (root / file).write_text("dog\ncat\n")
+    assert folder.classes(Source(root=root)).names == ("dog", "cat")
+    assert root / file in folder.files(Source(root=root)).values()
+    by_table = Source(root=root, table="voc")
+    assert len(folder.classes(by_table)) == 20
+    assert root / file not in folder.files(by_table).values()
+
+
 def test_folders_train_and_val_with_one_folder_a_class_in_them(tmp_path: Path) -> None:
     root = _photos(tmp_path, "train/dog/a.jpg", "train/cat/b.jpg", "val/dog/c.jpg")
     found, _ = _read(root)
