@@ -23,7 +23,7 @@ from data.records import (
     read_list,
     same_name,
 )
-from data.tags import TagFile, names_path, read_names
+from data.tags import TagFile, names_file, names_path, read_names
 from knowledge.classes import TABLES, ClassTable
 
 FOLDERS = ("JPEGImages", "images", "photos")
@@ -58,8 +58,8 @@ def files(source: Source) -> dict[str, Path]:
     found: dict[str, Path] = {}
     if not by_folder(source):
         found |= TagFile.files(source)
-    elif source.table is None and (names := names_path(source)) is not None:
-        found["names"] = names
+    elif source.table is None:
+        found |= names_file(source)
     lists = _lists(source)
     found |= {f"{split} list": path for split, path in lists.items()}
     wanted = _wanted(lists)

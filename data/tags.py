@@ -58,8 +58,7 @@ class TagFile:
         """The files that the tags depend on; the name tells how they are read."""
         path = tag_path(source)
         found = {f"tags{path.suffix.lower()}": path}
-        names = names_path(source)
-        return found if names is None else {**found, "names": names}
+        return found | names_file(source)
 
 
 def photo_id(name: str) -> str:
@@ -89,6 +88,12 @@ def names_path(source: Source) -> Path | None:
         return source.names
     candidates = (source.root / name for name in ("labels.txt", "classes.txt"))
     return next((path for path in candidates if path.is_file()), None)
+
+
+def names_file(source: Source) -> dict[str, Path]:
+    """The file of class names, if any; its name is in the label, for the table is called by it."""
+    path = names_path(source)
+    return {} if path is None else {f"names {path.name}": path}
 
 
 def read_names(path: Path) -> ClassTable:

@@ -23,7 +23,7 @@ from data.records import (
     read_list,
     same_name,
 )
-from data.tags import TagFile, read_names
+from data.tags import TagFile, names_file, read_names
 from knowledge.classes import TABLES, ClassTable
 
 PHOTOS = "JPEGImages"
@@ -47,7 +47,7 @@ def files(source: Source) -> dict[str, Path]:
     if not tags_from_xml:
         found |= TagFile.files(source)
     if source.names is not None:
-        found["names"] = source.names
+        found |= names_file(source)
     photos = _photos(source.root).files
     for split, path in _lists(source).items():
         found[f"{split} list"] = path

@@ -102,9 +102,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
 
 def sources(config: Config) -> dict[str, Path]:
-    """The weight file, whose content the result depends on."""
-    used = config.weights == "file" and config.weights_file is not None
-    return {"weights_file": Path(str(config.weights_file))} if used else {}
+    """The weight file: its content and its name, which the model's card keeps, are in the key."""
+    path = config.weights_file if config.weights == "file" else None
+    return {} if path is None else {f"weights_file {path.name}": path}
 
 
 def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:

@@ -173,7 +173,7 @@ def test_a_weight_file_enters_the_key_and_is_asked_for(tiny_run: TinyRun, tmp_pa
     path = tmp_path / "w.safetensors"
     assert classify.sources(classify.Config()) == {}
     with_file = classify.Config(weights="file", weights_file=path)
-    assert classify.sources(with_file) == {"weights_file": path}
+    assert classify.sources(with_file) == {"weights_file w.safetensors": path}
     with pytest.raises(ValueError, match=r"--classify\.weights-file"):
         run(tiny_run, tmp_path / "out", weights="file")
     with pytest.raises(FileNotFoundError, match=r"w\.safetensors"):

@@ -264,6 +264,19 @@ def test_every_kind_of_tags_has_sources_of_its_own(tmp_path: Path) -> None:
     assert len(set(folders)) == 3
 
 
+@pytest.mark.parametrize("reader", ["voc", "folder"])
+def test_the_name_of_the_names_file_is_part_of_the_key(tmp_path: Path, reader: str) -> None:
+    """The class table is called by it, and so are the bytes of the index."""
+    root = write_voc(tmp_path / "voc", {"a": ["cat"]})
+    (root / "tags.csv").write_text("a,cat\n")
+    labels = []
+    for name in ("mine.txt", "yours.txt"):
+        (tmp_path / name).write_text("cat\n")
+        config = Config(reader=reader, root=root, tags="tags.csv", names=tmp_path / name)
+        labels.append(set(index.sources(config)))
+    assert labels[0] ^ labels[1] == {"names mine.txt", "names yours.txt"}
+
+
 def test_the_demo_lies_in_the_artifact(tmp_path: Path) -> None:
     config = Config(demo=Demo(photos=16, val=8, size=48))
     assert index.sources(config) == {}
