@@ -251,9 +251,12 @@ def _train_all(
         tags = batch.tags.to(device)
         return tag_loss(logits, tags, graph_weight=config.graph_weight, mode=config.mode)
 
+    classifier.train()
+    if config.backbone_lr == 0:
+        classifier.backbone.eval()  # batch norm would go on averaging
     fit(
         step,
-        classifier.train(),
+        classifier,
         _optimiser(config, classifier),
         SCHEDULES[config.schedule](config.warmup),
         loader,
