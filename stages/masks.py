@@ -77,12 +77,17 @@ def beside(config: Config, root: Path | None) -> Config:
 
 
 def sources(config: Config) -> dict[str, Path]:
-    """Lists and mask files: their content is part of the key."""
+    """Lists and mask files: their content is part of the key.
+
+    Without masks no list has to be there, for none is read.
+    """
+    if config.root is None:
+        wanted = _wanted(config).items()
+        places = {split: _place(config, name) for split, name in wanted}
+        return {f"{split} list": path for split, path in places.items() if path is not None}
+    root = _set_root(config.root)
     found = {f"{split} list": path for split, path in _lists(config).items()}
-    if config.root is not None:
-        root = _set_root(config.root)
-        found |= {name: root / name for name in _files(root, ignore).values()}
-    return found
+    return found | {name: root / name for name in _files(root, ignore).values()}
 
 
 def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:
@@ -144,15 +149,23 @@ def _files(root: Path, report: Report) -> dict[str, str]:
 
 
 def _lists(config: Config) -> dict[Split, Path]:
-    wanted: dict[Split, str | None] = {"train": config.train_list, "val": config.val_list}
-    return {split: _list(config, name, split) for split, name in wanted.items() if name}
+    return {split: _list(config, name, split) for split, name in _wanted(config).items()}
+
+
+def _wanted(config: Config) -> dict[Split, str]:
+    lists: dict[Split, str | None] = {"train": config.train_list, "val": config.val_list}
+    return {split: name for split, name in lists.items() if name}
+
+
+def _place(config: Config, name: str) -> Path | None:
+    near = () if config.lists is None else (config.lists / f"{name}.txt", config.lists / name)
+    return next((path for path in (*near, Path(name)) if path.is_file()), None)
 
 
 def _list(config: Config, name: str, split: Split) -> Path:
-    near = () if config.lists is None else (config.lists / f"{name}.txt", config.lists / name)
-    for path in (*near, Path(name)):
-        if path.is_file():
-            return path
+    path = _place(config, name)
+    if path is not None:
+        return path
     where = "" if config.lists is None else f" in {config.lists}"
     raise FileNotFoundError(
         f"no list {name!r}{where}: --masks.{split}-list takes the name of a list there or a path"

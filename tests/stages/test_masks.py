@@ -132,6 +132,17 @@ def test_no_masks_at_all_is_an_empty_list(tmp_path: Path) -> None:
     assert problems == []
 
 
+def test_without_masks_no_list_of_them_has_to_be_there(tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "voc", {"a": ["cat"]}, {"v": ["cat"]})
+    (root / "ImageSets" / "Segmentation" / "train.txt").rename(tmp_path / "weak.txt")
+    artifact = _index(
+        tmp_path / "index", reader="voc", root=root, train_list=f"{tmp_path}/weak.txt"
+    )
+    config = Config(train_list="train", val_list="val")
+    assert list(masks.sources(masks.beside(config, root))) == ["val list"]
+    assert _run(config, artifact, tmp_path / "out", root)[0].ids == ()
+
+
 def test_masks_that_were_asked_for_have_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"set --masks\.root"):
         masks.sources(Config(root=tmp_path / "no"))
