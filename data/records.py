@@ -141,7 +141,12 @@ def _walk(
             name = f"{below}/{entry.name}" if below else entry.name
             if entry.name.startswith(".") or (not below and entry.name in skip):
                 continue
-            if entry.is_dir():
+            try:
+                is_folder = entry.is_dir()
+            except OSError as error:  # a link that leads to itself, say
+                problems.append(_lost(name, error))
+                continue
+            if is_folder:
                 if entry.is_symlink():
                     problems.append(_linked_folder(name))
                     continue
@@ -163,6 +168,11 @@ def _stays(root: Path, path: str, problems: list[Problem]) -> bool:
 def _linked_folder(name: str) -> Problem:
     reason = f"the folder {name!r} is a link and is not entered: move or copy its photos here"
     return Problem(name, None, "linked-folder", reason, used=False)
+
+
+def _lost(name: str, error: OSError) -> Problem:
+    reason = f"{name!r} leads nowhere ({error.strerror}): remove the link or point it to a file"
+    return Problem(name, None, "broken-link", reason, used=False)
 
 
 def _odd_name(path: str) -> Problem:

@@ -157,9 +157,11 @@ def test_links_that_lead_out_and_linked_folders_are_not_entered(tmp_path: Path) 
     (root / "dog" / "again.jpg").symlink_to(root / "dog" / "a.jpg")
     (root / "cat").symlink_to(outside)
     (root / "dog" / "loop").symlink_to(root)
+    (root / "dog" / "self.jpg").symlink_to(root / "dog" / "self.jpg")
     found, problems = _read(root)
     assert [record.id for record in found] == ["dog/a", "dog/again"]
     assert sorted((one.problem, one.path) for one in problems) == [
+        ("broken-link", "dog/self.jpg"),
         ("linked-folder", "cat"),
         ("linked-folder", "dog/loop"),
         ("outside", "dog/b.jpg"),
