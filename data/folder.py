@@ -27,8 +27,8 @@ from data.tags import TagFile, names_file, names_path, read_names
 from knowledge.classes import TABLES, ClassTable
 
 FOLDERS = ("JPEGImages", "images", "photos")
-MASK_FOLDERS = ("SegmentationClass", "masks")
-"""Below the root, these hold masks and are not searched for photos."""
+MASK_FOLDERS = ("segmentationclass*", "masks", "labels", "annotations")
+"""Patterns, in lower case, of folders that hold masks; they are not searched for photos."""
 LISTS = "ImageSets/Segmentation"
 SPLIT_FOLDERS: dict[str, Split] = {
     "train": "train",
@@ -110,10 +110,9 @@ def photo_folder(source: Source) -> str:
 
 
 def _photos(source: Source, folder: str) -> Found:
-    if folder:
-        return find_photos(source.root, folder)
-    # A class may be called "masks"; in a folder with a tag file nothing but masks is.
-    return find_photos(source.root, "", skip=MASK_FOLDERS[: 1 if by_folder(source) else 2])
+    # A class may be called "masks" or "labels"; beside a tag file nothing but masks is.
+    skip = MASK_FOLDERS[:1] if by_folder(source) else MASK_FOLDERS
+    return find_photos(source.root, folder, skip=skip)
 
 
 def _tags(source: Source, found: Found, folder: str, report: Report) -> dict[str, tuple[str, ...]]:

@@ -11,6 +11,7 @@ A reader is a module (`data.voc`, `data.folder`) with three functions, all of th
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal, NamedTuple
 from unicodedata import category
@@ -113,7 +114,7 @@ def find_photos(
 ) -> Found:
     """Find every photo file below `root/folder`, hidden ones and the folders `skip` excepted.
 
-    `folder` is posix, "" for the root itself. No file is opened and, links apart, none is asked
+    `skip`: shell patterns, in lower case, of folders directly below. `folder` is posix, "" for the root itself. No file is opened and, links apart, none is asked
     for its state: the names in the folders are enough.
     """
     home = root / folder if folder else root
@@ -139,7 +140,7 @@ def _walk(
     with os.scandir(home / below if below else home) as entries:
         for entry in sorted(entries, key=lambda one: one.name):
             name = f"{below}/{entry.name}" if below else entry.name
-            if entry.name.startswith(".") or (not below and entry.name in skip):
+            if entry.name.startswith("."):
                 continue
             try:
                 is_folder = entry.is_dir()
@@ -147,6 +148,8 @@ def _walk(
                 problems.append(_lost(name, error))
                 continue
             if is_folder:
+                if not below and any(fnmatchcase(name.lower(), pattern) for pattern in skip):
+                    continue
                 if entry.is_symlink():
                     problems.append(_linked_folder(name))
                     continue

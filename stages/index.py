@@ -64,7 +64,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     photos: str | None = Field(
         None,
         description="folder: where the photos lie below the root; "
-        "default JPEGImages, images, photos or the root itself",
+        "default JPEGImages, images, photos or the root itself. Folders directly below it that are "
+        "called SegmentationClass*, and beside a tag file also masks, labels and annotations, in "
+        "capitals or not, hold no photos: keep masks in one of these or outside",
     )
     train_list: Annotated[str | None, Place()] = Field(
         None,

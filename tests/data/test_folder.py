@@ -47,6 +47,16 @@ def test_photos_in_a_folder_of_their_own(tmp_path: Path, where: str) -> None:
     assert not problems
 
 
+@pytest.mark.parametrize("where", ["", "images/"])
+@pytest.mark.parametrize(
+    "masks", ["SegmentationClassAug", "segmentationclass", "Masks", "labels", "Annotations"]
+)
+def test_folders_of_masks_hold_no_photos(tmp_path: Path, where: str, masks: str) -> None:
+    root = _photos(tmp_path, f"{where}a.jpg", f"{where}deep/masks/b.jpg", f"{where}{masks}/a.png")
+    (root / "tags.csv").write_text("a,dog\n")
+    assert [record.id for record in _read(root)[0]] == ["a", "deep/masks/b"]
+
+
 def test_photos_without_row_and_rows_without_photo(tmp_path: Path) -> None:
     root = _photos(tmp_path, "a.jpg", "b.jpg")
     (root / "tags.csv").write_text("a,dog\nc,dog\n")
@@ -59,6 +69,7 @@ def test_photos_without_row_and_rows_without_photo(tmp_path: Path) -> None:
 
 def test_one_folder_a_class(tmp_path: Path) -> None:
     root = _photos(tmp_path, "dog/a.jpg", "dog/far/b.jpg", "masks/a.jpg", "loose.jpg")
+    _photos(root, "segmentationClassAug/dog/a.png")
     found, _ = _read(root)
     assert {record.id: record.tags for record in found} == {
         "dog/a": ("dog",),
