@@ -114,8 +114,9 @@ def find_photos(
 ) -> Found:
     """Find every photo file below `root/folder`, hidden ones and the folders `skip` excepted.
 
-    `skip`: shell patterns, in lower case, of folders directly below. `folder` is posix, "" for the root itself. No file is opened and, links apart, none is asked
-    for its state: the names in the folders are enough.
+    `skip`: shell patterns, in lower case, of folders directly below. `folder` is posix, "" for the
+    root itself. No file is opened and, links apart, none is asked for its state: the names in the
+    folders are enough.
     """
     home = root / folder if folder else root
     found = Found({}, [])
