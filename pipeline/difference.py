@@ -33,8 +33,12 @@ def differences(wanted: Parts, earlier: Parts, explain: Explain | None = None) -
 
 
 def nearest(wanted: Parts, candidates: list[Artifact]) -> Artifact | None:
-    """The earlier artifact with the fewest differences; of equals, the first (newest)."""
-    return min(candidates, key=lambda a: _distance(wanted, a.recipe), default=None)
+    """The earlier artifact with the fewest differences; of equals, the first (newest).
+
+    Artifacts whose recipe was deleted or broken are passed over.
+    """
+    told = [artifact for artifact in candidates if artifact.readable]
+    return min(told, key=lambda a: _distance(wanted, a.recipe), default=None)
 
 
 def only_source_differs(wanted: Parts, earlier: Parts) -> bool:

@@ -139,7 +139,7 @@ class Planner:
         """The newest artifact, where it is to stand in for a wanted one that is not there."""
         if stage.name not in self.trust or self.store.find(stage.name, key) is not None:
             return None
-        newest = next(iter(self.store.all(stage.name)), None)
+        newest = next((a for a in self.store.all(stage.name) if a.readable), None)
         if newest is None or only_source_differs(parts, newest.recipe):
             return newest
         found = sentence([d for d in differences(parts, newest.recipe) if d[:7] != "source "])
@@ -166,7 +166,7 @@ class Planner:
     def _explain(self, name: str, old: str) -> str | None:
         """Why the input `name` has another key than it had, as far back as artifacts are kept."""
         earlier = self.store.find(name, old)
-        if earlier is None or name not in self.parts:
+        if earlier is None or name not in self.parts or not earlier.readable:
             return None
         return sentence(differences(self.parts[name], earlier.recipe, self._explain)) or None
 

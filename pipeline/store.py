@@ -47,8 +47,19 @@ class Artifact:
 
     @cached_property
     def recipe(self) -> Parts:
-        """The parts of the key, as they were when the artifact was made."""
+        """The parts of the key, as they were when the artifact was made.
+
+        Raises OSError or ValueError where the file is gone or broken; see `readable`.
+        """
         return json.loads((self.path / RECIPE).read_text())
+
+    @property
+    def readable(self) -> bool:
+        """Whether the recipe can still be read."""
+        try:
+            return {*Parts.__annotations__} <= {*self.recipe}
+        except (OSError, ValueError, TypeError):
+            return False
 
 
 class Store:

@@ -1,5 +1,7 @@
 """`why` names the one setting, input or file that differs, with both values."""
 
+import pytest
+
 from tests.pipeline.toy import Toy
 
 
@@ -80,6 +82,19 @@ def test_the_nearest_earlier_artifact_is_compared_with(made: Toy) -> None:
     made.run("--labels.crf.iterations", "3", "--cams.scale", "2")
     text = why(made, "labels", "--labels.crf.iterations", "4", "--cams.scale", "1.0")
     assert text == "labels would run: config crf.iterations 10 -> 4"
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{}"])
+@pytest.mark.parametrize("stage", ["labels", "cams"])
+def test_an_earlier_artifact_without_a_readable_recipe_is_passed_over(
+    made: Toy, stage: str, text: str | None
+) -> None:
+    recipe = made.artifact(stage) / "recipe.json"
+    recipe.unlink() if text is None else recipe.write_text(text)
+    told = why(made, "labels", "--cams.scale", "4")
+    assert told.startswith("labels would run: ")
+    trusted = ("--trust", stage)
+    assert made.run("--cams.scale", "4", *trusted).stages == ["cams", "labels"]
 
 
 def test_a_recorded_run_is_the_base(made: Toy) -> None:
