@@ -18,17 +18,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from pipeline.context import Context
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
     from data.manifest import Manifest
     from data.masks import MaskIndex
     from data.records import Photo
     from stages.confusion import Confusion
+    from stages.nets.pooled import Images
     from stages.nets.segmenter import Segmenter
 
 INPUTS = ("index", "masks", "graph", "segment")
@@ -43,14 +45,13 @@ DEFINITION = (
 class Config(BaseModel, frozen=True, extra="forbid"):
     """Settings of the evaluation. The primary figure: one scale, no mirror image, no CRF."""
 
-    scales: tuple[float, ...] = Field(
+    scales: tuple[PositiveFloat, ...] = Field(
         (1.0,),
         min_length=1,
         description="sizes to look at each photo in; their scores are averaged",
     )
     flip: bool = Field(False, description="look at the mirror image too")
-    batch_size: int = Field(8, ge=1, description="photos of one size predicted at a time")
-    cost_size: tuple[int, int] = Field(
+    cost_size: tuple[PositiveInt, PositiveInt] = Field(
         (512, 512), description="(height, width) of the photo whose multiply-adds are counted"
     )
 
@@ -105,29 +106,19 @@ def _predict(
     out: Path,
 ) -> dict[str, Any]:
     """Write the predictions that are missing; how long that took, reading and writing included."""
-    import numpy as np
-    import torch
-
     from data.labels import write_label
-    from data.loader import decoded, sized_batches
-    from data.photos import read_photo
+    from stages.nets.pooled import photo_batches
     from stages.nets.streams import in_streams
 
     todo = [photo for photo in context.mine(photos) if not (out / f"{photo.id}.png").exists()]
     begun, done = time.monotonic(), len(photos) - len(todo)
     device = segmenter.backbone.mean.device
 
-    def labels_of(
-        given: "tuple[list[Photo], list[np.ndarray]]",
-    ) -> "tuple[list[Photo], np.ndarray]":
+    def labels_of(given: "tuple[list[Photo], Images]") -> "tuple[list[Photo], np.ndarray]":
         group, images = given
-        for photo, image in zip(group, images, strict=True):
-            _check_size(manifest.path(photo), image.shape[:2], photo.size)
-        stack = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
-        return group, _label(config, segmenter, stack, context).cpu().numpy()
+        return group, _label(config, segmenter, images, context).cpu().numpy()
 
-    batches = sized_batches(todo, config.batch_size)
-    read = decoded(batches, lambda photo: read_photo(manifest.path(photo)), context.workers)
+    read = photo_batches(manifest, todo, device=device, workers=context.workers)
     for group, labels in in_streams(labels_of, read, device=device, streams=context.workers):
         for photo, label in zip(group, labels, strict=True):
             write_label(out / f"{photo.id}.png", label, manifest.classes)
@@ -136,17 +127,10 @@ def _predict(
     seconds = time.monotonic() - begun
     return {
         "predicted": len(photos),
+        "photos_timed": len(todo),
         "seconds": round(seconds, 3),
         "images_per_second": round(len(todo) / seconds, 3) if todo else None,
     }
-
-
-def _check_size(path: Path, found: tuple[int, ...], indexed: tuple[int, int]) -> None:
-    if found != indexed:
-        raise ValueError(
-            f"{path} is {found} (height, width), but was indexed as {indexed}: index the photos "
-            "again with --force index"
-        )
 
 
 def _label(

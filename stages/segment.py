@@ -249,7 +249,7 @@ def _feed(
     from stages.nets.training_step import step_on_features, step_on_images
 
     criterion = _criterion(config, labels, segmenter)
-    if config.features == "cached":
+    if config.features == "cached" and _fits(config, labels, segmenter, context):
         from stages.nets.feature_cache import FeatureCache
 
         cache = FeatureCache(
@@ -257,7 +257,6 @@ def _feed(
             labels,
             path=manifest.path,
             flip=config.flip,
-            gib=config.cache_gib,
             context=context,
         )
         batches = partial(cache.batches, batch_size=config.batch_size, seed=config.seed)
@@ -265,6 +264,23 @@ def _feed(
     along = config.features == "trained"
     step = step_on_images(segmenter, criterion, context.precision, through_backbone=along)
     return step, _crops(config, manifest, labels, context)
+
+
+def _fits(config: Config, labels: "PixelLabels", segmenter: "Segmenter", context: Context) -> bool:
+    """Whether the maps of all photos fit into the memory that the settings allow; says so if not.
+
+    It depends on settings and photos alone, not on the machine, so that the result does not either.
+    """
+    from stages.nets.feature_cache import cache_bytes
+
+    needed = cache_bytes(segmenter, labels.photos, flip=config.flip) / 2**30
+    if needed <= config.cache_gib:
+        return True
+    context.note(
+        f"the maps of {len(labels.photos)} photos would take {needed:.1f} GiB, more than "
+        f"--segment.cache-gib {config.cache_gib:g}: the frozen backbone runs in every step instead"
+    )
+    return False
 
 
 def _crops(

@@ -5,7 +5,7 @@ photo in every epoch. Kept are the maps that a head reads, in bfloat16, of the p
 mirror image.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,16 @@ class FeatureBatch:
     ids: list[str]
 
 
+def cache_bytes(segmenter: Segmenter, photos: Sequence[Photo], *, flip: bool) -> int:
+    """Memory that the maps of `photos` would take, in bytes."""
+    backbone = segmenter.backbone
+    step = max(backbone.strides)
+    pixels = sum(_up(photo.size[0], step) * _up(photo.size[1], step) for photo in photos)
+    levels = segmenter.head.levels
+    cell = sum(backbone.channels[level] / backbone.strides[level] ** 2 for level in levels)
+    return round(pixels * cell * BYTES * (2 if flip else 1))
+
+
 class FeatureCache:
     """Maps, labels and weights of photos, and epochs of batches of them.
 
@@ -57,35 +67,21 @@ class FeatureCache:
         *,
         path: Callable[[Photo], Path],
         flip: bool,
-        gib: float,
         context: Context,
     ) -> None:
         """Run the backbone over all photos of `labels` and keep the maps that the head reads.
 
-        Raises ValueError where they do not fit into `gib` GiB, and where a label is not of its
-        photo's size.
+        Raises ValueError where a label is not of its photo's size.
         """
         backbone = segmenter.backbone
         self.levels, self.photos, self.flip = segmenter.head.levels, labels.photos, flip
         self.strides, self.channels = backbone.strides, backbone.channels
         self.step = max(backbone.strides)
-        needed = self._bytes() / 2**30
-        if needed > gib:
-            raise ValueError(
-                f"the maps of {len(self.photos)} photos take {needed:.1f} GiB, more than "
-                f"--segment.cache-gib {gib:g}: raise it, or use --segment.features frozen"
-            )
         self.labels = [_checked(labels.label(photo), photo, "label") for photo in self.photos]
         self.weights = None
         if labels.confidence is not None:
             self.weights = [_checked(labels.weight(p), p, "confidence") for p in self.photos]
         self.maps = self._extracted(backbone, path, context)
-
-    def _bytes(self) -> int:
-        """Memory that the maps will take, in bytes."""
-        pixels = sum(_up(p.size[0], self.step) * _up(p.size[1], self.step) for p in self.photos)
-        cell = sum(self.channels[level] / self.strides[level] ** 2 for level in self.levels)
-        return round(pixels * cell * BYTES * (2 if self.flip else 1))
 
     def _extracted(
         self, backbone: Backbone, path: Callable[[Photo], Path], context: Context

@@ -22,7 +22,7 @@ from stages.nets.device import autocast
 from stages.nets.resize import resized
 from stages.nets.streams import in_streams
 
-PIXELS = {"cpu": 1 << 19, "cuda": 1 << 22}
+PIXELS = {"cpu": 1 << 18, "cuda": 1 << 22}
 """Photo pixels that go through a network at once, by kind of device: bounds the memory."""
 
 Images = UInt8[Tensor, "b 3 h w"]
@@ -31,7 +31,10 @@ Images = UInt8[Tensor, "b 3 h w"]
 def photo_batches(
     manifest: Manifest, photos: Sequence[Photo], *, device: torch.device, workers: int
 ) -> Iterator[tuple[list[Photo], Images]]:
-    """The photos in batches of one size, RGB in 0..255, decoded ahead of use."""
+    """The photos in batches of one size, RGB in 0..255, decoded ahead of use.
+
+    Raises ValueError, naming the file, where a photo no longer has the size that the index says.
+    """
     batches: list[list[Photo]] = []
     for (height, width), group in groupby(sorted(photos, key=_size), key=_size):
         at_once = max(1, PIXELS.get(device.type, PIXELS["cpu"]) // (height * width))
@@ -46,7 +49,13 @@ def _size(photo: Photo) -> tuple[int, int]:
 
 
 def _read(manifest: Manifest, photo: Photo) -> UInt8[np.ndarray, "h w 3"]:
-    return read_photo(manifest.path(photo))
+    image = read_photo(manifest.path(photo))
+    if image.shape[:2] != photo.size:
+        raise ValueError(
+            f"{manifest.path(photo)} is {image.shape[:2]} (height, width), but was indexed as "
+            f"{photo.size}: index the photos again with --force index"
+        )
+    return image
 
 
 def pooled_features(

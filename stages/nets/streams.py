@@ -7,6 +7,9 @@ import torch
 
 from data.loader import ahead
 
+MOST = 4
+"""Passes at a time: each holds its own maps, and more cores than this share a pass well."""
+
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
@@ -25,10 +28,10 @@ def in_streams(
         return
 
     def alone(item: Given) -> Made:
-        torch.set_num_threads(1)  # of this thread; the others keep theirs
+        torch.set_num_threads(max(1, before // streams))  # of this thread; others keep theirs
         return work(item)
 
-    before = torch.get_num_threads()
+    before, streams = torch.get_num_threads(), min(streams, MOST)
     try:
         yield from ahead(alone, items, threads=streams, depth=streams)
     finally:

@@ -139,13 +139,13 @@ def test_several_scales_and_mirror_image(ready, tmp_path: Path) -> None:
     assert scores["miou"] is not None
 
 
-def test_batches_and_upper_bound_give_the_same_predictions(ready, tmp_path: Path) -> None:
-    evaluated(ready, tmp_path / "a", replace(ready.context, precision="float32"), batch_size=1)
+def test_streams_and_upper_bound_give_the_same_predictions(ready, tmp_path: Path) -> None:
+    one = replace(ready.context, precision="float32", workers=1)
+    evaluated(ready, tmp_path / "a", one)
     above = ("index", "masks", "graph")
     bound = {name: ready.inputs[name] for name in above}
     bound["segment-masks"] = ready.inputs["segment"]
-    context = replace(ready.context, precision="float32")
-    evaluated(replace(ready, inputs=bound), tmp_path / "b", context, batch_size=3)
+    evaluated(replace(ready, inputs=bound), tmp_path / "b", replace(one, workers=3))
     for path in (tmp_path / "a").glob("*.png"):
         same = read_label(path) == read_label(tmp_path / "b" / path.name)
         assert same.mean() > 0.999
