@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import PurePath
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -96,6 +96,8 @@ def explanation(model: BaseModel, section: str, *, nested: bool = True) -> str:
 def kind_of(annotation: object) -> str:
     """An annotation as a person reads it: INT, FLOAT, {a,b}, PATH, FLOAT ..."""
     origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return kind_of(inner[0])
     if origin is Literal:
         return "{" + ",".join(str(value) for value in inner) + "}"
     if origin in (Union, UnionType):

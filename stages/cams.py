@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PositiveFloat
 
 from pipeline.context import Context
 
@@ -29,7 +29,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     classifier: Literal["linear", "graph", "fused"] = Field(
         "linear", description="weights that make the maps: linear, from the class graph, or mean"
     )
-    scales: tuple[float, ...] = Field(
+    scales: tuple[PositiveFloat, ...] = Field(
         (1.0, 0.5, 1.5, 2.0), min_length=1, description="factors of the photo's size; maps add up"
     )
     flip: bool = Field(True, description="add the mirror image's maps at every scale")
@@ -45,8 +45,8 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
 
     Raises:
         FileNotFoundError: a photo is missing.
-        ValueError: a photo cannot be read, scales that are not positive, a classifier that was
-            trained for other classes or has no graph branch.
+        ValueError: a photo cannot be read, a classifier that was trained for other classes or has
+            no graph branch.
     """
     import numpy as np
 
@@ -59,8 +59,6 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     from stages.nets.pooled import photo_batches
     from stages.nets.streams import in_streams
 
-    if min(config.scales) <= 0:
-        raise ValueError(f"cams.scales are {config.scales}: they must be above 0")
     manifest = Manifest.of(inputs, context.places)
     mine = context.mine(manifest.split("train"))
     todo = [photo for photo in mine if not (out / f"{photo.id}.npz").exists()]

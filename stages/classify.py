@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PositiveFloat
 
 from pipeline.context import Context
 from pipeline.key import Place
@@ -73,7 +73,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     epochs_head: int = Field(
         0, ge=0, description="passes of the head alone over features computed once"
     )
-    scales_head: tuple[float, ...] = Field(
+    scales_head: tuple[PositiveFloat, ...] = Field(
         (1.0,), min_length=1, description="factors of the photo's size in that phase; mirrored too"
     )
     lr_head: float = Field(
@@ -96,7 +96,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     side: int | None = Field(
         453, ge=1, description="longer side that photos are brought to before `scale`; None: own"
     )
-    scale: tuple[float, float] = Field((0.7071, 1.4142), description="range of random scaling")
+    scale: tuple[PositiveFloat, PositiveFloat] = Field(
+        (0.7071, 1.4142), description="range of random scaling"
+    )
     jitter: float = Field(0.0, ge=0, lt=1, description="largest change of light and colour")
     seed: int = Field(0, ge=0, description="of initial weights, order, augmentation and dropout")
 

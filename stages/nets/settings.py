@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PositiveInt
 
 
 class GrmConfig(BaseModel, frozen=True, extra="forbid"):
@@ -29,7 +29,7 @@ class HeadConfig(BaseModel, frozen=True, extra="forbid"):
     """Sizes of the decoder that all heads share, and each head's own settings."""
 
     width: int = Field(192, ge=1, description="channels of the decoder")
-    dilations: tuple[int, ...] = Field(
+    dilations: tuple[PositiveInt, ...] = Field(
         (3, 6), description="dilations of the depthwise 3x3 branches, in cells"
     )
     step_width: int = Field(

@@ -99,8 +99,3 @@ def test_a_branch_that_is_not_there_is_named(tiny_run: TinyRun, tmp_path: Path) 
     tiny_run.inputs["classify"] = out
     with pytest.raises(ValueError, match=r"cams\.classifier to linear"):
         run(tiny_run, tmp_path / "cams", classifier="graph")
-
-
-def test_scales_must_be_positive(trained: TinyRun, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="above 0"):
-        run(trained, tmp_path / "cams", scales=(1.0, 0.0))
