@@ -183,12 +183,12 @@ def _network(config: Config, inputs: Mapping[str, Path], graph: "ClassGraph") ->
 
 
 def _backbone(config: Config, inputs: Mapping[str, Path], graph: "ClassGraph") -> "Backbone":
-    from stages.nets.backbone import build_backbone
+    from stages.nets.backbone import build_backbone, headless
 
     if config.weights == "classifier":
         from stages.nets.classifier import load_classifier
 
-        return load_classifier(inputs["classify"], graph).backbone
+        return headless(load_classifier(inputs["classify"], graph).backbone)
     if config.weights == "file" and config.weights_file is None:
         raise ValueError("--segment.weights file needs --segment.weights-file PATH")
     return build_backbone(

@@ -102,6 +102,16 @@ class Backbone(nn.Module):
         return maps
 
 
+def headless(backbone: Backbone) -> Backbone:
+    """`backbone` without the map that `conv_head` adds: made for tags, too wide for pixels."""
+    if backbone.head is None:
+        return backbone
+    plain = Backbone(**{**backbone.description, "conv_head": False})
+    state = backbone.state_dict()
+    plain.load_state_dict({key: state[key] for key in plain.state_dict()})
+    return plain
+
+
 def build_backbone(
     name: str,
     *,

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from stages.nets.backbone import Backbone, build_backbone
+from stages.nets.backbone import Backbone, build_backbone, headless
 
 NAME = "test_efficientnet"
 
@@ -59,6 +59,17 @@ def test_the_description_builds_the_same_net_again() -> None:
     photo = torch.randint(0, 256, (1, 3, 32, 32), dtype=torch.uint8)
     for ours, theirs in zip(backbone(photo), again.eval()(photo), strict=True):
         assert torch.equal(ours, theirs)
+
+
+
+def test_headless_gives_the_same_maps_but_the_last() -> None:
+    whole = scratch(conv_head=True).eval()
+    plain = headless(whole).eval()
+    images = torch.randint(0, 256, (1, 3, 40, 56), dtype=torch.uint8)
+    assert plain.channels == whole.channels[:-1]
+    for mine, theirs in zip(plain(images), whole(images)[:-1], strict=True):
+        assert torch.equal(mine, theirs)
+    assert headless(plain) is plain
 
 
 def test_frozen_norms_keep_their_statistics_and_take_no_gradient(tmp_path: Path) -> None:
