@@ -10,6 +10,7 @@ from data.files import replacing
 from knowledge.classes import MOST_CLASSES, ClassTable
 
 IGNORE = 255
+"""Label of pixels that no loss and no score counts."""
 
 
 def read_label(path: Path) -> UInt8[np.ndarray, "h w"]:

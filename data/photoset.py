@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Shaped, UInt8
 from torch import Tensor
 
+from data.labels import IGNORE
 from data.manifest import Manifest, Photo
 from data.photos import read_photo
-from data.transforms import IGNORE, Sample
+from data.transforms import Sample
 
 LabelOf = Callable[[Photo], UInt8[np.ndarray, "h w"] | None]
 """Label of a photo, or None where it has none: then every pixel of it is ignored."""

@@ -13,8 +13,8 @@ from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-IGNORE = 255
-"""Label of pixels that no loss and no score counts."""
+from data.labels import IGNORE
+
 MEAN_COLOUR = (124, 116, 104)
 """The mean of ImageNet, (0.485, 0.456, 0.406), in grey levels: what photos are padded with."""
 NEAREST = InterpolationMode.NEAREST_EXACT

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-IGNORE = 255
+from data.labels import IGNORE
 
 
 class Confusion:

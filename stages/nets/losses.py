@@ -5,10 +5,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
+from data.labels import IGNORE
 from stages.nets.decoder import resized
 from stages.nets.heads.head import Head
-
-IGNORE = 255
 
 
 def cross_entropy(

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 from scipy import ndimage
 
-IGNORE = 255
+from data.labels import IGNORE
 
 
 def band_width(size: tuple[int, int], share: float) -> int:

@@ -6,10 +6,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, UInt8
 
 from data.cams import Cam
+from data.labels import IGNORE
 from stages.confusion import Confusion
 from stages.quality.boundary import boundary_counts
 
-IGNORE = 255
 CONFIDENCE_BINS = 64
 
 

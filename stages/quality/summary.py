@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int32, Int64
 
+from data.labels import IGNORE
 from data.manifest import Manifest
 from data.records import Photo
 from stages.confusion import Confusion
-from stages.quality.photo import CONFIDENCE_BINS, IGNORE, PhotoQuality, Scored
+from stages.quality.photo import CONFIDENCE_BINS, PhotoQuality, Scored
 from stages.quality.sweep import CoverageSweep, ThresholdSweep
 from stages.quality.unmasked import Areas, Leakage, agreement, duplicates, row
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
+from data.labels import IGNORE
 from data.records import Photo
-from stages.quality.photo import IGNORE, PhotoQuality
+from stages.quality.photo import PhotoQuality
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEWEST_TOGETHER = 3

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
+from data.labels import IGNORE
 from knowledge.classes import ClassTable
 
-IGNORE = 255
 WASH = 0.62
 """How far a photo fades towards white where nothing is painted over it."""
 HATCH = 5

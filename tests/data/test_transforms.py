@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from data.transforms import IGNORE, MEAN_COLOUR, Sample, TrainTransform
+from data.labels import IGNORE
+from data.transforms import MEAN_COLOUR, Sample, TrainTransform
 
 
 def coded(height: int, width: int) -> Sample:
