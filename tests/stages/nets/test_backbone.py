@@ -61,7 +61,6 @@ def test_the_description_builds_the_same_net_again() -> None:
         assert torch.equal(ours, theirs)
 
 
-
 def test_headless_gives_the_same_maps_but_the_last() -> None:
     whole = scratch(conv_head=True).eval()
     plain = headless(whole).eval()
