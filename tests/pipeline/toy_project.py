@@ -1,0 +1,180 @@
+"""The files of the toy project: stages that count their work, and a main.py as of a real one."""
+
+FILES = {
+    "stages/__init__.py": "",
+    "stages/index.py": '''
+"""The photos there are."""
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from pipeline.key import Place
+
+VERSION = 1
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    root: Annotated[Path | None, Place()] = Field(None, description="folder of the photos")
+    count: int = Field(12, ge=1, description="number of photos")
+
+
+def sources(config):
+    names = sorted(config.root.glob("*.txt")) if config.root else []
+    return {path.name: path for path in names}
+
+
+def run(config, inputs, out, context):
+    from stages.log import log
+
+    log("index")
+    texts = {label: path.read_text() for label, path in sources(config).items()}
+    (out / "index.txt").write_text(f"{config.count} {texts}")
+''',
+    "stages/classify.py": '''
+"""A classifier."""
+from pydantic import BaseModel, Field
+
+VERSION = 1
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    rate: float = Field(0.1, gt=0, description="learning rate")
+    noise: bool = Field(False, description="other bytes at every training")
+
+
+def run(config, inputs, out, context):
+    import uuid
+
+    from stages.log import log
+    from stages.nets import weights
+
+    log("classify")
+    context.figures(loss=0.5)
+    text = (inputs["index"] / "index.txt").read_text()
+    noise = uuid.uuid4().hex if config.noise else ""
+    (out / "model.txt").write_text(f"{weights.scaled(config.rate)} {text} {noise}")
+''',
+    "stages/cams.py": '''
+"""One file a photo."""
+import os
+import time
+
+from pydantic import BaseModel, Field
+
+VERSION = 1
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    scale: float = Field(1.0, description="factor of the photo's side")
+    labels_too: bool = Field(False, description="a setting with two words")
+
+
+def run(config, inputs, out, context):
+    from stages.log import log
+
+    model = (inputs["classify"] / "model.txt").read_text()
+    todo = [n for n in range(12) if not (out / f"{n}.cam").exists()]
+    for n in context.track(todo, total=12, done=12 - len(todo)):
+        time.sleep(float(os.environ.get("TOY_PAUSE", "0")))
+        while os.environ.get("TOY_HOLD") == str(n) and not os.path.exists("go"):
+            time.sleep(0.01)
+        hidden = out / f".{n}.tmp"
+        hidden.write_text(f"{n} {config.scale} {model}")
+        hidden.rename(out / f"{n}.cam")
+        log(f"cam {n}")
+''',
+    "stages/labels.py": '''
+"""Labels of all photos."""
+from pydantic import BaseModel, Field
+
+VERSION = 1
+
+
+class Crf(BaseModel, frozen=True, extra="forbid"):
+    iterations: int = Field(10, ge=0, description="mean-field steps")
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    crf: Crf = Field(Crf(), description="dense CRF")
+
+
+def run(config, inputs, out, context):
+    from stages.log import log
+
+    log("labels")
+    cams = sorted(path.read_text() for path in inputs["cams"].glob("*.cam"))
+    (out / "labels.txt").write_text(f"{config.crf.iterations} {cams}")
+''',
+    "stages/log.py": """
+import os
+
+
+def log(text):
+    with open(os.environ["TOY_LOG"], "a") as stream:
+        stream.write(text + "\\n")
+""",
+    "stages/nets/__init__.py": "",
+    "stages/nets/weights.py": '''
+"""Weights."""
+
+
+def scaled(rate):
+    """Ten times the rate."""
+    return rate * 10  # ten
+''',
+    "main.py": """
+import os
+import resource
+import sys
+
+from pydantic import BaseModel
+
+from pipeline.cli import main
+from pipeline.graph import Pipeline, Stage
+from stages.cams import Config as Cams
+from stages.classify import Config as Classify
+from stages.index import Config as Index
+from stages.labels import Config as Labels
+
+
+class Recipe(BaseModel, frozen=True, extra="forbid"):
+    dataset: Index = Index()
+    classify: Classify = Classify()
+    cams: Cams = Cams()
+    labels: Labels = Labels()
+
+
+def build(recipe):
+    return Pipeline([
+        Stage("index", "stages.index", "dataset", recipe.dataset),
+        Stage("classify", "stages.classify", "classify", recipe.classify, ("index",)),
+        Stage("cams", "stages.cams", "cams", recipe.cams, ("index", "classify")),
+        Stage("labels", "stages.labels", "labels", recipe.labels, ("cams",)),
+    ])
+
+
+def shout(argv):
+    print(" ".join(argv).upper())
+
+
+def closing(artifacts):
+    return "report: " + str(artifacts.get("labels"))
+
+
+RECIPES = {"toy": Recipe(), "big": Recipe(dataset=Index(count=99))}
+
+if __name__ == "__main__":
+    if "TOY_FILE_SIZE" in os.environ:
+        limit = int(os.environ["TOY_FILE_SIZE"])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    code = main(
+        sys.argv[1:], program="main.py", recipes=RECIPES, build=build,
+        commands={"shout": shout}, closing=closing,
+    )
+    if "TOY_PROBE" in os.environ:
+        heavy = ("torch", "numpy", "joblib", "tyro", "rich", "filelock")
+        print("imported:", *(name for name in heavy if name in sys.modules))
+    sys.exit(code)
+""",
+}
