@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -247,36 +245,6 @@ def test_what_makes_the_whole_wrong_stops_with_one_message(tmp_path: Path) -> No
         Config(reader="voc", root=tmp_path, classes="voc", names=tmp_path)
 
 
-def test_every_kind_of_tags_has_sources_of_its_own(tmp_path: Path) -> None:
-    """`tags` is a place, no part of the key: what it changes has to show in the sources."""
-    root = write_voc(tmp_path, {"a": ["cat"]})
-    (root / "tags.csv").write_text("a,cat\n")
-    (root / "tags.json").write_text('{"a": ["cat"]}')
-    labels = [
-        frozenset(index.sources(Config(reader="voc", root=root, tags=tags)))
-        for tags in ("xml", "tags.csv", "tags.json")
-    ]
-    assert len(set(labels)) == 3
-    folders = [
-        frozenset(index.sources(Config(reader="folder", root=root, tags=tags)))
-        for tags in ("folders", "tags.csv", "tags.json")
-    ]
-    assert len(set(folders)) == 3
-
-
-@pytest.mark.parametrize("reader", ["voc", "folder"])
-def test_the_name_of_the_names_file_is_part_of_the_key(tmp_path: Path, reader: str) -> None:
-    """The class table is called by it, and so are the bytes of the index."""
-    root = write_voc(tmp_path / "voc", {"a": ["cat"]})
-    (root / "tags.csv").write_text("a,cat\n")
-    labels = []
-    for name in ("mine.txt", "yours.txt"):
-        (tmp_path / name).write_text("cat\n")
-        config = Config(reader=reader, root=root, tags="tags.csv", names=tmp_path / name)
-        labels.append(set(index.sources(config)))
-    assert labels[0] ^ labels[1] == {"names mine.txt", "names yours.txt"}
-
-
 def test_the_demo_lies_in_the_artifact(tmp_path: Path) -> None:
     config = Config(demo=Demo(photos=16, val=8, size=48))
     assert index.sources(config) == {}
@@ -287,22 +255,6 @@ def test_the_demo_lies_in_the_artifact(tmp_path: Path) -> None:
         with Image.open(manifest.path(photo)) as image:
             assert image.size == photo.size[::-1]
         assert (tmp_path / "out" / "masks" / f"{photo.id}.png").is_file()
-
-
-def test_the_settings_and_their_sources_answer_without_anything_heavy() -> None:
-    code = (
-        "import sys, stages.index, stages.masks; from stages.index import *; "
-        "sources(Config()); "
-        "print([m for m in ('torch', 'PIL', 'numpy', 'joblib', 'timm') if m in sys.modules])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(__file__).resolve().parents[2],
-    )
-    assert done.stdout.strip() == "[]"
 
 
 def test_the_small_voc(shared: Path, tmp_path: Path) -> None:
