@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from pipeline.context import Context
 from pipeline.key import Place
@@ -48,7 +48,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         "pseudo", description="what to train on; masks: the fully supervised upper bound"
     )
     ignore_band: bool = Field(
-        True, description="leave out the pixels that the pseudo-labels ignore, or use all of them"
+        False,
+        description="leave out the pixels that the pseudo-labels ignore; else train on all of them",
     )
     confidence: float = Field(
         0.0,
@@ -76,7 +77,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     frozen_norm: bool = Field(True, description="keep the backbone's batch-norm statistics")
     output_stride: Literal[8, 16, 32] = Field(16, description="stride of the backbone's last map")
     width: int = Field(256, ge=1, description="channels of the decoder")
-    dilations: tuple[int, ...] = Field(
+    dilations: tuple[PositiveInt, ...] = Field(
         (6, 12, 18), description="dilations of the decoder's depthwise branches, in cells"
     )
     step_width: int = Field(
@@ -107,7 +108,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     side: int | None = Field(
         None, ge=1, description="longer side that photos are brought to before `scale`; None: own"
     )
-    scale: tuple[float, float] = Field((0.5, 1.5), description="range of random scaling")
+    scale: tuple[PositiveFloat, PositiveFloat] = Field(
+        (0.5, 1.5), description="range of random scaling"
+    )
     jitter: float = Field(0.0, ge=0, lt=1, description="largest change of light and colour")
     flip: bool = Field(True, description="mirror every second photo")
     seed: int = Field(0, ge=0, description="of initial weights, order, augmentation and dropout")
@@ -115,8 +118,8 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
 def sources(config: Config) -> dict[str, Path]:
     """The weight file, whose content the result depends on."""
-    used = config.weights == "file" and config.weights_file is not None
-    return {"weights_file": Path(str(config.weights_file))} if used else {}
+    path = config.weights_file if config.weights == "file" else None
+    return {} if path is None else {f"weights_file {path.name}": path}
 
 
 def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:

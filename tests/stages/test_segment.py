@@ -168,9 +168,10 @@ def test_labels_are_those_on_disk_and_masks_those_of_the_index(tiny_run) -> None
 def test_confidence_and_class_weights_change_the_training(tiny_run, tmp_path: Path) -> None:
     plain = trained(tiny_run, tmp_path / "a", **FROZEN, class_power=0.0)
     for name, settings in (
-        ("b", {"confidence": 1.0, "class_power": 0.0, "ignore_band": False}),
+        ("b", {"confidence": 1.0, "class_power": 0.0}),
         ("c", {"class_power": 0.5}),
         ("d", {"class_power": 0.0, "lovasz": 0.5}),
+        ("e", {"class_power": 0.0, "ignore_band": True}),
     ):
         other = trained(tiny_run, tmp_path / name, **FROZEN, **settings)
         key = "head.plain.classify.weight"
@@ -191,14 +192,15 @@ def test_what_cannot_be_used_is_named(tiny_run, tmp_path: Path) -> None:
         trained(tiny_run, out, **{**FROZEN, "weights": "file"})
     manifest = Manifest.of(tiny_run.inputs, tiny_run.context.places)
     photo = manifest.split("train")[2]
-    path = tiny_run.inputs["labels"] / f"{photo.id}.png"
+    folder = tiny_run.inputs["labels"] / "full"
+    path = folder / f"{photo.id}.png"
     write_label(path, np.zeros((10, 12), np.uint8), manifest.classes)
     for features in ("cached", "trained"):
         with pytest.raises(ValueError, match=rf"{photo.id}.*10, 12.*64, 48"):
             trained(tiny_run, out, **{**TINY, "features": features})
     for one in manifest.split("train"):
         blank = np.full(one.size, 255, np.uint8)
-        write_label(tiny_run.inputs["labels"] / f"{one.id}.png", blank, manifest.classes)
+        write_label(folder / f"{one.id}.png", blank, manifest.classes)
     with pytest.raises(ValueError, match="nothing to train on"):
         trained(tiny_run, out, **FROZEN)
 
@@ -221,7 +223,7 @@ def test_it_starts_from_the_classifier(tiny_run, tmp_path: Path) -> None:
 def test_weights_enter_the_key_by_content_only_when_used() -> None:
     file = Path("some/where.safetensors")
     assert segment.sources(segment.Config(weights="file", weights_file=file)) == {
-        "weights_file": file
+        f"weights_file {file.name}": file
     }
     assert segment.sources(segment.Config(weights="scratch", weights_file=file)) == {}
 
