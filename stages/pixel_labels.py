@@ -41,7 +41,7 @@ class PixelLabels:
         return cls(
             photos=manifest.split("train"),
             classes=len(manifest.classes.names) + 1,
-            said="pseudo-labels" if ignore_band else "pseudo-labels without ignore band",
+            said="pseudo-labels with ignore band" if ignore_band else "pseudo-labels",
             folder=artifact if ignore_band else artifact / "full",
             masks=None,
             confidence=artifact / "confidence" if confidence else None,
