@@ -134,7 +134,11 @@ VOC_CPU = Recipe(
 """MobileNetV2, its features frozen and computed once: photos of about 320 pixels, two cores."""
 
 FOLDER = VOC_CPU.model_copy(
-    update={"dataset": Dataset(reader="folder", val_fraction=0.1), "masks": Masks()}
+    update={
+        "dataset": Dataset(reader="folder", val_fraction=0.1),
+        "masks": Masks(),
+        "upper_bound": False,
+    }
 )
 """Your own photos with the settings of voc-cpu: light enough for a laptop."""
 
