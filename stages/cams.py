@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from data.records import Photo
     from stages.nets.pooled import Images
 
-INPUTS = ("index", "graph", "classify")
 VERSION = 1
 
 

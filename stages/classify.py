@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from data.manifest import Manifest
     from stages.nets.classifier import Classifier
 
-INPUTS = ("index", "graph")
 VERSION = 1
 
 CHECKPOINT_SECONDS = 30.0

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from stages.nets.pooled import Images
     from stages.nets.segmenter import Segmenter
 
-INPUTS = ("index", "masks", "graph", "segment")
 VERSION = 1
 
 DEFINITION = (

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from knowledge.graph import ClassGraph
     from knowledge.vectors import Vectors
 
-INPUTS = ("index",)
 VERSION = 1
 
 Knowledge = Literal["cooccurrence", "text", "mix"]

@@ -22,7 +22,6 @@ from pipeline.parallel import map_unordered
 READERS = {"voc": voc, "folder": folder}
 """Reader modules by name; "demo" draws its photos instead of finding them."""
 
-INPUTS = ()
 VERSION = 1
 HANDFUL = 16  # photos that travel to a worker together
 KEPT = "examined.jsonl"  # only while the stage runs

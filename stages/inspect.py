@@ -19,7 +19,6 @@ from pydantic import BaseModel, Field
 
 from pipeline.context import Context
 
-INPUTS = ("index", "masks", "cams", "labels")
 VERSION = 1
 
 

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from stages.pseudo_label import Recipe
 
-INPUTS = ("index", "cams")
 VERSION = 1
 
 CHUNK = 256

@@ -27,7 +27,6 @@ from pipeline.context import Context
 from pipeline.key import Place
 from pipeline.parallel import map_unordered
 
-INPUTS = ("index",)
 VERSION = 1
 SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 

@@ -14,19 +14,6 @@ from pydantic import BaseModel, Field
 
 from pipeline.context import Context
 
-INPUTS = (
-    "index",
-    "masks",
-    "graph",
-    "classify",
-    "cams",
-    "labels",
-    "inspect",
-    "segment",
-    "evaluate",
-    "segment-masks",
-    "evaluate-masks",
-)
 VERSION = 1
 
 

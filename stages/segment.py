@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from stages.nets.segmenter import Segmenter
     from stages.pixel_labels import PixelLabels
 
-INPUTS = ("index", "graph", "classify", "labels")
 VERSION = 1
 
 CHECKPOINT_SECONDS = 30.0
