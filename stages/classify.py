@@ -179,6 +179,7 @@ def _train_head(
     from stages.nets.classifier import tag_loss
     from stages.nets.fit import SCHEDULES, fit
     from stages.nets.pooled import kept_features, pooled_loader
+    from stages.nets.streams import one_thread
 
     photos = manifest.split("train")
     features = kept_features(
@@ -195,31 +196,32 @@ def _train_head(
         logits = classifier.score(pooled)
         return tag_loss(logits, tags, graph_weight=config.graph_weight, mode=config.mode)
 
-    fit(
-        step,
-        classifier.train(),
-        torch.optim.AdamW(
-            classifier.groups(
-                lr=config.lr_head, graph_lr=config.lr_head * config.graph_lr / config.lr
+    with one_thread():
+        fit(
+            step,
+            classifier.train(),
+            torch.optim.AdamW(
+                classifier.groups(
+                    lr=config.lr_head, graph_lr=config.lr_head * config.graph_lr / config.lr
+                ),
+                weight_decay=config.decay_head,
             ),
-            weight_decay=config.decay_head,
-        ),
-        SCHEDULES[config.schedule](config.warmup),
-        pooled_loader(
-            features,
-            manifest.tag_matrix(photos),
-            batch_size=config.batch_size,
-            seed=config.seed,
-        ),
-        epochs=config.epochs_head,
-        steps_per_epoch=-(-len(photos) // config.batch_size),
-        clip=config.clip,
-        checkpoint=out / "checkpoint.pt",
-        every_seconds=CHECKPOINT_SECONDS,
-        context=context,
-        metrics=out / "metrics.jsonl",
-        phase=0,
-    )
+            SCHEDULES[config.schedule](config.warmup),
+            pooled_loader(
+                features,
+                manifest.tag_matrix(photos),
+                batch_size=config.batch_size,
+                seed=config.seed,
+            ),
+            epochs=config.epochs_head,
+            steps_per_epoch=-(-len(photos) // config.batch_size),
+            clip=config.clip,
+            checkpoint=out / "checkpoint.pt",
+            every_seconds=CHECKPOINT_SECONDS,
+            context=context,
+            metrics=out / "metrics.jsonl",
+            phase=0,
+        )
 
 
 def _train_all(

@@ -1,6 +1,7 @@
 """Several forward passes side by side on a CPU: one thread each, instead of many threads in one."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,17 @@ MOST = 4
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Work too small to share: a matrix product of microseconds is not worth waking a core for."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def in_streams(

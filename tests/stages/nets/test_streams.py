@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from stages.nets.streams import in_streams
+from stages.nets.streams import in_streams, one_thread
 
 CPU = torch.device("cpu")
 
@@ -49,3 +49,14 @@ def test_an_error_comes_where_its_item_would_have() -> None:
     found = []
     with pytest.raises(ValueError, match="photo 2"):
         found.extend(in_streams(work, range(4), device=CPU, streams=2))
+
+
+def test_one_thread_ends_with_its_block() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
