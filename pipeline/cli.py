@@ -64,6 +64,9 @@ def main(
         return desk.serve(list(argv))
     except UsageError as error:
         return _failed(error, 2, debug=debug)
+    except BrokenPipeError:  # `... | head` has read enough; nothing more can be printed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as error:
         return _failed(error, 1, debug=debug)
     except KeyboardInterrupt:

@@ -49,8 +49,14 @@ class Request:
             self.console.event("progress", stage, done=done, total=total, unit="files read")
 
         trust = [name for given in self.options.trust for name in given.split(",")]
+        made = (self.record.read() or {}).get("keys", {})
         return Planner(
-            self.pipeline, self.store, selection=selection, trust=trust, progress=progress
+            self.pipeline,
+            self.store,
+            selection=selection,
+            trust=trust,
+            made=made,
+            progress=progress,
         )
 
 

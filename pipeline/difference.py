@@ -33,7 +33,7 @@ def differences(wanted: Parts, earlier: Parts, explain: Explain | None = None) -
 
 
 def nearest(wanted: Parts, candidates: list[Artifact]) -> Artifact | None:
-    """The earlier artifact with the fewest differences; of equals, the first (newest).
+    """The earlier artifact with the fewest differences; of equals, the first.
 
     Artifacts whose recipe was deleted or broken are passed over.
     """
@@ -53,9 +53,12 @@ def sentence(found: list[str]) -> str:
 
 
 def _distance(wanted: Parts, earlier: Parts) -> int:
-    """Number of differing settings, files, sources and inputs, without building any phrase."""
+    """Number of differing settings, files and inputs, without building any phrase.
+
+    Sources do not count: all that was made before an edit lacks it alike.
+    """
     pairs = [(flattened(wanted["config"]), flattened(earlier["config"]))]
-    pairs += [(wanted[part], earlier[part]) for part in ("files", "source", "inputs")]
+    pairs += [(wanted[part], earlier[part]) for part in ("files", "inputs")]
     apart = sum(_apart(new, old) for new, old in pairs)
     return apart + (wanted["version"] != earlier["version"])
 

@@ -43,14 +43,17 @@ class Planner:
         *,
         selection: Selection | None = None,
         trust: Collection[str] = (),
+        made: Mapping[str, str] | None = None,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
+        """`made`: stage -> key of the run as it was last made, which reasons compare with."""
         self.pipeline = pipeline
         self.store = store
         self.selection = selection or pipeline.select()
         self.trust = frozenset(pipeline.stage(name).name for name in trust)
         self.cache = DigestCache(store.root / "digests.sqlite")
         self.sources = Sources(self.cache)
+        self.made = made or {}
         self.progress = progress
         self.parts: dict[str, Parts] = {}
 
@@ -157,11 +160,17 @@ class Planner:
             names = files_below(self.store.partial(stage.name, key))
             count = len([name for name in names if name not in (BEGUN, RECIPE)])
             return "resume", f"an earlier run left {count} files"
-        earlier = nearest(parts, self.store.all(stage.name)[:COMPARED])
+        earlier = self._earlier(stage.name, parts)
         if earlier is None:
             return "run", "it was never made"
         found = differences(parts, earlier.recipe, self._explain)
         return "run", sentence(found) or "its artifact is gone"
+
+    def _earlier(self, name: str, parts: Parts) -> Artifact | None:
+        """The artifact that differs least; of equals this run's own, then the newest."""
+        own = self.made.get(name)
+        newest = sorted(self.store.all(name), key=lambda one: one.key != own)
+        return nearest(parts, newest[:COMPARED])
 
     def _explain(self, name: str, old: str) -> str | None:
         """Why the input `name` has another key than it had, as far back as artifacts are kept."""

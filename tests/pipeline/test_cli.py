@@ -126,3 +126,13 @@ def test_the_worker_launcher_makes_the_same_bytes(made: Toy) -> None:
     )
     assert one["digest"] == other["digest"]
     assert one["key"] == other["key"]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(made: Toy) -> None:
+    process = made.start("status")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()  # as `| head` does
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 0

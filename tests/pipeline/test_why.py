@@ -111,3 +111,9 @@ def test_a_resumed_and_a_damaged_stage(made: Toy) -> None:
     assert "cams would resume: file " in why(made, "cams")
     assert why(made, "cams").endswith("3.cam is missing")
     assert why(made, "labels").endswith("unless cams comes out with the same bytes")
+
+
+def test_a_run_is_compared_with_itself_before_others(made: Toy) -> None:
+    made.run("--name", "other", "--classify.rate", "0.3")
+    text = why(made, "classify", "--classify.rate", "0.2")
+    assert text == "classify would run: config rate 0.1 -> 0.2"
