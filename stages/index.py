@@ -25,6 +25,8 @@ READERS = {"voc": voc, "folder": folder}
 VERSION = 1
 HANDFUL = 16  # photos that travel to a worker together
 KEPT = "examined.jsonl"  # only while the stage runs
+LARGE = 1500
+"""Side in pixels from which on a photo costs many times what those of VOC and COCO do."""
 
 
 class Demo(BaseModel, frozen=True, extra="forbid"):
@@ -208,3 +210,9 @@ def _say(photos: Sequence[Photo], problems: Sequence[Problem], context: Context)
         f"{train} photos to train on, {len(photos) - train} to score; "
         f"{left_out} problems leave something out, {len(problems) - left_out} are only listed"
     )
+    large = sum(max(photo.size) > LARGE for photo in photos)
+    if large:
+        context.note(
+            f"photos longer than {LARGE} pixels: {large}; time and memory grow with their area, so "
+            "shrink them to about 500 pixels first"
+        )

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from data.manifest import Manifest, read_problems
 from data.records import Problem
-from pipeline.context import Context
+from pipeline.context import Context, Silent
 from pipeline.key import canonical, places
 from stages import index
 from stages.index import Config, Demo
@@ -269,3 +269,21 @@ def test_the_small_voc(shared: Path, tmp_path: Path) -> None:
     assert manifest.tag_matrix(manifest.photos).sum() == sum(
         len(expected[photo.id]["all"]) for photo in manifest.photos
     )
+
+
+def test_large_photos_are_pointed_out(tmp_path: Path) -> None:
+    class Heard(Silent):
+        def __init__(self) -> None:
+            self.notes: list[str] = []
+
+        def note(self, text: str) -> None:
+            self.notes.append(text)
+
+    root = write_voc(tmp_path / "voc", {"a": ["cat"], "wide": ["dog"]}, {"v": ["dog"]})
+    config = Config(reader="voc", root=root)
+    for size, said in (((8, 1500), 1), ((8, 1501), 2)):
+        write_photo(root / "JPEGImages" / "wide.jpg", 60, size)
+        heard = Heard()
+        _run(config, tmp_path / f"out-{size[1]}", listener=heard)
+        assert len(heard.notes) == said
+    assert heard.notes[-1].startswith("photos longer than 1500 pixels: 1;")
