@@ -275,13 +275,12 @@ def _train_all(
 
 
 def _optimiser(config: Config, classifier: "Classifier") -> "torch.optim.Optimizer":
-    import torch
+    from stages.nets.optimiser import OPTIMISERS
 
     if config.backbone_lr == 0:
         classifier.backbone.requires_grad_(False)
     groups = classifier.groups(
         lr=config.lr, graph_lr=config.graph_lr, backbone_lr=config.backbone_lr
     )
-    if config.optimiser == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay)
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    decay = config.weight_decay
+    return OPTIMISERS[config.optimiser]([{**group, "weight_decay": decay} for group in groups])

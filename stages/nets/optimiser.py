@@ -1,6 +1,6 @@
 """Optimisers by name, and the groups that their parameters fall into."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -30,9 +30,3 @@ def parameter_groups(
             if chosen:
                 groups.append({"params": chosen, "lr": rate, "weight_decay": decay})
     return groups
-
-
-def parameters_of(groups: list[dict[str, Any]]) -> Iterator[nn.Parameter]:
-    """All parameters of all groups, once for each time they are listed."""
-    for group in groups:
-        yield from group["params"]

@@ -17,7 +17,7 @@ from stages.nets.heads import HEADS
 from stages.nets.heads.grm import Grm, GrmHead, nodes_of
 from stages.nets.heads.grm_released import ReleasedGrm
 from stages.nets.heads.none import PlainHead
-from stages.nets.optimiser import parameter_groups, parameters_of
+from stages.nets.optimiser import parameter_groups
 from stages.nets.settings import GrmConfig, HeadConfig
 
 CHANNELS, STRIDES = [8, 12, 16], [8, 16, 16]
@@ -69,7 +69,8 @@ def everything_learns(head: GrmHead) -> None:
     labels = torch.randint(0, 6, (2, 8, 8), generator=torch.Generator().manual_seed(2))
     logits, _ = opened(head).train()(maps())
     nn.functional.cross_entropy(logits, labels).backward()
-    listed = [id(p) for p in parameters_of(parameter_groups([(head, 1e-3)], 1e-2))]
+    groups = parameter_groups([(head, 1e-3)], 1e-2)
+    listed = [id(p) for group in groups for p in group["params"]]
     for name, parameter in head.grm.named_parameters():
         assert parameter.grad is not None, f"{name} has no gradient"
         assert parameter.grad.abs().sum() > 0, f"{name} has a gradient of zero"
