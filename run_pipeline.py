@@ -10,6 +10,8 @@ python run_pipeline.py labels --help                               what a stage'
 """
 
 import sys
+from functools import partial
+from importlib import import_module
 
 from pipeline import cli
 from pipeline.graph import Pipeline, Stage
@@ -51,6 +53,16 @@ def build(recipe: Recipe) -> Pipeline:
     return Pipeline(stages)
 
 
+COMMANDS: tuple[str, ...] = ()
+"""Commands beside the pipeline's own; each is `main(argv)` of a module in stages/commands."""
+
+
+def command(name: str, argv: list[str]) -> int:
+    """Run the command `name`; its module may be heavy and is imported only now."""
+    status: int = import_module(f"stages.commands.{name}").main(argv)
+    return status
+
+
 def main() -> int:
     """Run the command line; returns the exit status."""
     return cli.main(
@@ -58,6 +70,7 @@ def main() -> int:
         program="run_pipeline.py",
         recipes=RECIPES,
         build=build,
+        commands={name: partial(command, name) for name in COMMANDS},
         closing=headline,
         description=str(__doc__),
     )

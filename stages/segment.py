@@ -21,7 +21,14 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from pipeline.context import Context
 from pipeline.key import Place
-from stages.nets.settings import GrmConfig, HeadConfig
+from stages.nets.settings import (
+    EceConfig,
+    GrmConfig,
+    HeadConfig,
+    HeadName,
+    RspConfig,
+    SgrConfig,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -55,7 +62,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         ge=0,
         description="exponent of the labels' confidence as weight of a pixel; 0: all alike",
     )
-    head: Literal["none", "grm"] = Field("grm", description="context head")
+    head: HeadName = Field("grm", description="context head")
     backbone: str = Field("resnet101", description="image network, any timm name")
     weights: Literal["imagenet", "scratch", "file", "classifier"] = Field(
         "imagenet",
@@ -84,6 +91,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="share of the decoder's inputs dropped")
     grm: GrmConfig = Field(GrmConfig(), description="the graph reasoning module of head grm")
+    sgr: SgrConfig = Field(SgrConfig(), description="tokens and region losses of head sgr")
+    ece: EceConfig = Field(EceConfig(), description="class embeddings of head ece")
+    rsp: RspConfig = Field(RspConfig(), description="relations between levels of head rsp")
     lovasz: float = Field(
         0.0,
         ge=0,
@@ -248,7 +258,7 @@ def _feed(
     context: Context,
 ) -> "tuple[Callable[[Any], torch.Tensor], Callable[[int, int], Iterable[Any]]]":
     """A step of the training and where its batches come from."""
-    from stages.nets.training_step import step_on_features, step_on_images
+    from stages.nets.training_step import step_on_features, step_on_images, with_targets
 
     criterion = _criterion(config, labels, segmenter)
     if config.features == "cached" and _fits(config, labels, segmenter, context):
@@ -262,10 +272,11 @@ def _feed(
             context=context,
         )
         batches = partial(cache.batches, batch_size=config.batch_size, seed=config.seed)
-        return step_on_features(segmenter, criterion, context.precision), batches
+        step = step_on_features(segmenter, criterion, context.precision)
+        return step, with_targets(segmenter.head, batches)
     along = config.features == "trained"
-    step = step_on_images(segmenter, criterion, context.precision, through_backbone=along)
-    return step, _crops(config, manifest, labels, context)
+    on_images = step_on_images(segmenter, criterion, context.precision, through_backbone=along)
+    return on_images, with_targets(segmenter.head, _crops(config, manifest, labels, context))
 
 
 def _fits(config: Config, labels: "PixelLabels", segmenter: "Segmenter", context: Context) -> bool:

@@ -106,8 +106,12 @@ class Criterion:
         aux: dict[str, Tensor],
         labels: Int64[Tensor, "b H W"],
         weights: Float[Tensor, "b H W"] | None = None,
+        targets: dict[str, Tensor] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of a batch; labels and weights at full size, 255 = ignore."""
+        """The loss of a batch; labels and weights at full size, 255 = ignore.
+
+        `targets`: what the head made of these labels, on their device.
+        """
         first, s = self.stride // 2, self.stride
         coarse = labels[:, first::s, first::s]
         height, width = coarse.shape[1:]
@@ -116,4 +120,4 @@ class Criterion:
         loss = cross_entropy(fine, coarse, weights=scale, class_weights=self.class_weights)
         if self.lovasz:
             loss = (1 - self.lovasz) * loss + self.lovasz * lovasz_softmax(fine, coarse)
-        return loss + self.head.loss(aux, labels)
+        return loss + self.head.loss(aux, labels, targets or {})

@@ -4,6 +4,9 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, PositiveInt
 
+HeadName = Literal["none", "aspp", "deeplabv3plus", "grm", "sgr", "rsp", "ece"]
+"""The context heads; `stages.nets.heads.HEADS` holds what builds them."""
+
 
 class GrmConfig(BaseModel, frozen=True, extra="forbid"):
     """The graph reasoning module between the decoder and the classifier."""
@@ -25,6 +28,24 @@ class GrmConfig(BaseModel, frozen=True, extra="forbid"):
     learn_rho: bool = Field(True, description="learn rho (through a sigmoid) or keep it")
 
 
+class SgrConfig(BaseModel, frozen=True, extra="forbid"):
+    """Semantic global reasoning: tokens read from learned regions, mixed, and put back."""
+
+    tokens: int = Field(64, ge=1, description="number of tokens, hence of regions")
+
+
+class EceConfig(BaseModel, frozen=True, extra="forbid"):
+    """Explicit class embeddings made from class masks (ECENet)."""
+
+    channels: int = Field(128, ge=1, description="channels of all maps inside the head")
+
+
+class RspConfig(BaseModel, frozen=True, extra="forbid"):
+    """Relational semantics propagated from the coarse to the fine maps of a pyramid."""
+
+    kernel: int = Field(5, ge=1, description="side of the region in coarse cells; odd")
+
+
 class HeadConfig(BaseModel, frozen=True, extra="forbid"):
     """Sizes of the decoder that all heads share, and each head's own settings."""
 
@@ -39,3 +60,6 @@ class HeadConfig(BaseModel, frozen=True, extra="forbid"):
         0.2, ge=0.0, lt=1.0, description="share of input channels dropped in training"
     )
     grm: GrmConfig = GrmConfig()
+    sgr: SgrConfig = SgrConfig()
+    ece: EceConfig = EceConfig()
+    rsp: RspConfig = RspConfig()

@@ -25,7 +25,24 @@ class Head(nn.Module):
         """
         raise NotImplementedError
 
-    def loss(self, aux: dict[str, Tensor], labels: Int64[Tensor, "b h w"]) -> Float[Tensor, ""]:
-        """The head's own losses, weighted, on labels with 255 = ignore; 0 by default."""
-        del aux
+    def targets(self, labels: Int64[Tensor, "b h w"]) -> dict[str, Tensor]:
+        """What `loss` needs of labels that is slow to make; made on the CPU, ahead of the step.
+
+        `labels` are at full size, 255 = ignore. Nothing by default.
+        """
+        del labels
+        return {}
+
+    def loss(
+        self,
+        aux: dict[str, Tensor],
+        labels: Int64[Tensor, "b h w"],
+        targets: dict[str, Tensor],
+    ) -> Float[Tensor, ""]:
+        """The head's own losses, weighted, on full-size labels with 255 = ignore; 0 by default.
+
+        `aux` is what `forward` returned, `targets` what `targets` made of these labels, on the
+        device of the labels.
+        """
+        del aux, targets
         return labels.new_zeros((), dtype=next(self.parameters()).dtype)

@@ -210,7 +210,7 @@ def test_any_class_count_vector_width_and_size(
     logits, aux = opened(head).eval()(maps(1, size))
     assert logits.shape == (1, classes + 1, size * 2, size * 2)
     assert logits.isfinite().all()
-    assert float(head.loss(aux, torch.zeros(1, 4, 4, dtype=torch.long))) == 0
+    assert float(head.loss(aux, torch.zeros(1, 4, 4, dtype=torch.long), {})) == 0
 
 
 def single(width: int) -> ClassGraph:

@@ -1,0 +1,1 @@
+"""Commands beside the stages: one verb a file, each with `main(argv) -> exit status`."""
