@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt, model_validator
 
 HeadName = Literal["none", "aspp", "deeplabv3plus", "grm", "sgr", "rsp", "ece"]
 """The context heads; `stages.nets.heads.HEADS` holds what builds them."""
@@ -31,7 +31,56 @@ class GrmConfig(BaseModel, frozen=True, extra="forbid"):
 class SgrConfig(BaseModel, frozen=True, extra="forbid"):
     """Semantic global reasoning: tokens read from learned regions, mixed, and put back."""
 
-    tokens: int = Field(64, ge=1, description="number of tokens, hence of regions")
+    tokens: int = Field(
+        64, ge=1, description="number of tokens, hence of regions; fewer for maps of few cells"
+    )
+    width: int = Field(256, ge=1, description="channels of a token")
+    layers: int = Field(2, ge=0, description="transformer layers over the tokens; 0: no reasoning")
+    heads: int = Field(8, ge=1, description="attention heads; they divide `width`")
+    expansion: int = Field(4, ge=1, description="width of the feed-forward part over `width`")
+    position: bool = Field(True, description="tell each token where its region lies (sine code)")
+    place: Literal["after_decoder", "before_decoder"] = Field(
+        "after_decoder", description="the map that is read: the decoder's, or the backbone's last"
+    )
+    region_act: Literal["softmax_k", "sigmoid"] = Field(
+        "softmax_k", description="softmax_k: tokens compete for each cell; sigmoid: they do not"
+    )
+    reproject: Literal["same", "learned"] = Field(
+        "same", description="put tokens back by the regions they were read by, or by second ones"
+    )
+    union: Literal["prod", "max"] = Field(
+        "prod", description="soft union of a component's regions: 1 - prod(1 - p), or the largest"
+    )
+    lambda_d: float = Field(0.5, ge=0, description="weight of dice, unions against components")
+    lambda_b: float = Field(0.5, ge=0, description="weight of the cell-wise loss of the unions")
+    lambda_c: float = Field(0.1, ge=0, description="weight of the mean cosine between regions")
+    lambda_tok: float = Field(0.0, ge=0, description="weight of the mean cosine between tokens")
+    focal: bool = Field(
+        False, description="cell-wise loss: focal (alpha 0.25, gamma 2) in place of cross-entropy"
+    )
+    ensure_cover: bool = Field(
+        True, description="give a component that no token chose the best one that can be spared"
+    )
+    min_area: int = Field(
+        4, ge=1, description="cells of the smallest component; smaller ones count in no region loss"
+    )
+    most_components: int = Field(
+        64,
+        ge=1,
+        description="components of one photo that regions are compared with, largest first",
+    )
+    connectivity: Literal[4, 8] = Field(
+        8, description="neighbours of a cell that belong to its component"
+    )
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "SgrConfig":
+        if self.width % self.heads:
+            raise ValueError(
+                f"sgr: {self.heads} attention heads do not divide a token width of {self.width}: "
+                "choose --segment.sgr.heads and --segment.sgr.width that fit"
+            )
+        return self
 
 
 class EceConfig(BaseModel, frozen=True, extra="forbid"):
