@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 from pipeline.context import Context
 from pipeline.key import Place
 from stages.nets.settings import (
+    AsppConfig,
     EceConfig,
     GrmConfig,
     HeadConfig,
@@ -93,6 +94,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     grm: GrmConfig = Field(GrmConfig(), description="the graph reasoning module of head grm")
     sgr: SgrConfig = Field(SgrConfig(), description="tokens and region losses of head sgr")
     ece: EceConfig = Field(EceConfig(), description="class embeddings of head ece")
+    aspp: AsppConfig = Field(AsppConfig(), description="of heads aspp and deeplabv3plus")
     rsp: RspConfig = Field(RspConfig(), description="relations between levels of head rsp")
     lovasz: float = Field(
         0.0,

@@ -67,7 +67,7 @@ class SgrConfig(BaseModel, frozen=True, extra="forbid"):
     most_components: int = Field(
         64,
         ge=1,
-        description="components of one photo that regions are compared with, largest first",
+        description="components of one photo that regions are held against, largest first",
     )
     connectivity: Literal[4, 8] = Field(
         8, description="neighbours of a cell that belong to its component"
@@ -84,15 +84,77 @@ class SgrConfig(BaseModel, frozen=True, extra="forbid"):
 
 
 class EceConfig(BaseModel, frozen=True, extra="forbid"):
-    """Explicit class embeddings made from class masks (ECENet)."""
+    """Explicit class embeddings made from class masks (ECENet), and their losses."""
 
-    channels: int = Field(128, ge=1, description="channels of all maps inside the head")
+    channels: int = Field(
+        128,
+        ge=1,
+        description="channels of all maps inside the head, a multiple of heads; 256 in the release",
+    )
+    heads: int = Field(4, ge=1, description="heads of the attention, groups of the first mask")
+    mlp_ratio: int = Field(4, ge=1, description="hidden channels of the perceptron per channel")
+    ratio: float = Field(
+        1.0, gt=0, description="side of the largest pooling grid per square root of the classes"
+    )
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of channels dropped at the end")
+    finest_stride: int = Field(
+        4, ge=1, description="maps finer than this stride, in pixels, are left out; 8 costs a third"
+    )
+    attn_sign: Literal[-1, 1] = Field(
+        -1, description="-1: pixels read from the classes least alike, as released; 1: most alike"
+    )
+    q_activation: Literal["none", "relu"] = Field(
+        "none", description="after the query's convolutions; the released port has relu"
+    )
+    mask_loss: Literal["focal", "bce"] = Field("focal", description="loss of a mask's pixels")
+    focal_alpha: float = Field(0.25, ge=0, le=1, description="weight of pixels inside the mask")
+    focal_gamma: float = Field(2.0, ge=0, description="exponent that quiets easy pixels")
+    mask_weight: float = Field(5.0, ge=0, description="weight of mask_loss")
+    dice_weight: float = Field(2.0, ge=0, description="weight of the masks' dice loss")
+    diversity_weight: float = Field(
+        0.2, ge=0, description="weight of the loss that keeps the diverse channels apart"
+    )
+    loss_stride: int = Field(
+        4, ge=1, description="mask losses see one pixel in this many, at most the head's stride"
+    )
+
+
+class AsppConfig(BaseModel, frozen=True, extra="forbid"):
+    """Atrous spatial pyramid pooling, full convolutions (DeepLabV3, DeepLabV3+)."""
+
+    rates: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
+        (6, 12, 18),
+        description="dilations of the three 3x3 branches at output stride 16, in cells; doubled at "
+        "8, halved at 32, so that they span the same pixels",
+    )
+    low_width: int = Field(
+        48, ge=1, description="channels that DeepLabV3+ takes from the finest map"
+    )
 
 
 class RspConfig(BaseModel, frozen=True, extra="forbid"):
     """Relational semantics propagated from the coarse to the fine maps of a pyramid."""
 
     kernel: int = Field(5, ge=1, description="side of the region in coarse cells; odd")
+    groups: int = Field(4, ge=1, description="groups of channels with weights of their own")
+    position: Literal["none", "add_to_key", "bias"] = Field(
+        "add_to_key",
+        description="learned embedding of a cell's place in the region: a vector added to its key, "
+        "or one number a group added to its score",
+    )
+    separable: bool = Field(
+        True, description="3x3 convolutions as depthwise and pointwise ones, a ninth of the cost"
+    )
+    zero_init: bool = Field(
+        True, description="start with closed gates: the head then equals its pyramid"
+    )
+    output: Literal["finest", "sum"] = Field(
+        "finest", description="classify the finest map, or the sum of all levels (Panoptic FPN)"
+    )
+    finest_stride: Literal[4, 8] = Field(4, description="stride of the pyramid's finest level")
+    aux_weight: float = Field(
+        0.4, ge=0, description="weight of the cross-entropy of the level at stride 16; 0: none"
+    )
 
 
 class HeadConfig(BaseModel, frozen=True, extra="forbid"):
@@ -111,4 +173,5 @@ class HeadConfig(BaseModel, frozen=True, extra="forbid"):
     grm: GrmConfig = GrmConfig()
     sgr: SgrConfig = SgrConfig()
     ece: EceConfig = EceConfig()
+    aspp: AsppConfig = AsppConfig()
     rsp: RspConfig = RspConfig()
