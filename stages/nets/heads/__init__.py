@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from knowledge.graph import ClassGraph
-from stages.nets.heads import grm, none
+from stages.nets.heads import grm, none, sgr
 from stages.nets.heads.head import Head
 from stages.nets.settings import HeadConfig
 
@@ -12,6 +12,7 @@ Builder = Callable[[Sequence[int], Sequence[int], int, HeadConfig, ClassGraph | 
 HEADS: dict[str, Builder] = {
     "none": none.build,
     "grm": grm.build,
+    "sgr": sgr.build,
 }
 
 __all__ = ["HEADS", "Builder", "Head"]
