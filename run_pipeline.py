@@ -53,7 +53,7 @@ def build(recipe: Recipe) -> Pipeline:
     return Pipeline(stages)
 
 
-COMMANDS: tuple[str, ...] = ()
+COMMANDS: tuple[str, ...] = ("score", "export", "predict")
 """Commands beside the pipeline's own; each is `main(argv)` of a module in stages/commands."""
 
 
