@@ -6,7 +6,8 @@ Reads the artifacts of `index`, `graph` and `segment` to predict, and of `masks`
 of val photos are never read: the network names what it sees. Writes
 
 - <id>.png: the prediction for every val photo, palette PNG at the photo's size;
-- scores.json: mIoU and its kin from one confusion matrix over the split, and the network's cost.
+- scores.json: mIoU and its kin from one confusion matrix over the split, the network's cost, and
+  what its regions hold where its head makes some.
 
 Photos predicted by an earlier, killed run are not predicted again. Without masks the predictions
 are written all the same, and `miou` is null with the reason beside it.
@@ -69,6 +70,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     from stages.nets.cost import cost, peak_memory
     from stages.nets.device import pick_device
     from stages.nets.segmenter import load_segmenter
+    from stages.region_scores import region_scores
 
     manifest = Manifest.of(inputs, context.places)
     photos = manifest.split("val")
@@ -77,7 +79,8 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     device = pick_device(context.device)
     segmenter = load_segmenter(trained, ClassGraph.load(inputs["graph"])).to(device)
     speed = _predict(config, manifest, photos, segmenter, context=context, out=out)
-    scores = _scores(manifest, photos, MaskIndex.of(inputs, context.places), out)
+    masks = MaskIndex.of(inputs, context.places)
+    scores = _scores(manifest, photos, masks, out)
     price = cost(segmenter, config.cost_size)
     scores |= {
         **speed,
@@ -91,6 +94,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         "oracle_tags": False,
         "trained_on": json.loads((trained / "model.json").read_text("utf-8"))["card"],
     }
+    scores |= region_scores(segmenter, manifest, photos, masks=masks, context=context)
     with replacing(out / "scores.json") as path:
         path.write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
