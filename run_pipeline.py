@@ -47,7 +47,13 @@ def build(recipe: Recipe) -> Pipeline:
         above = ("index", "graph", "classify", "masks")
         stages += [
             stage("segment-masks", "segment", *above, labels="masks"),
-            stage("evaluate-masks", "evaluate", "index", "masks", "graph", "segment-masks"),
+            Stage(
+                "evaluate-masks",
+                "stages.evaluate",
+                "evaluate",
+                recipe.evaluate,
+                {"index": "index", "masks": "masks", "graph": "graph", "segment": "segment-masks"},
+            ),
         ]
     stages.append(stage("report", "report", *(one.name for one in stages)))
     return Pipeline(stages)

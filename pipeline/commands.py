@@ -151,6 +151,7 @@ def gc(request: Request) -> int:
 
 def _show(request: Request, steps: list[Step]) -> None:
     """The plan as a table, or as one JSON line a stage."""
+    request.console.fit(step.stage.name for step in steps)
     for step in steps:
         facts = step.last.manifest if step.last else {}
         row: dict[str, Any] = {"state": step.state, "key": step.key, "reason": step.reason}
@@ -160,7 +161,8 @@ def _show(request: Request, steps: list[Step]) -> None:
             continue
         cost = f"{duration(facts['seconds'])}, {size(facts['bytes'])}" if facts else ""
         age = f"{duration(time.time() - facts['made'])} ago" if facts else ""
-        line = f"{step.stage.name:<14} {step.state:<6} {step.key[:8]}  {cost:<20} {age:<16}"
+        name = f"{step.stage.name:<{request.console.width}}"
+        line = f"{name} {step.state:<6} {step.key[:8]}  {cost:<20} {age:<16}"
         request.console.say(f"{line} {step.reason}".rstrip())
 
 

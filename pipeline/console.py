@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 PAUSE_SECONDS = 10.0
 """Least time between two lines of progress of one stage where there is no terminal."""
 SHORT_KEY = 8
+NAME_WIDTH = 14
+"""Least width of the column of stage names; longer names of a plan make it wider."""
 
 
 @dataclass
@@ -59,6 +61,7 @@ class Plain:
         self.stream = stream
         self.rows: dict[str, Row] = {}
         self.spoke: dict[str, float] = {}
+        self.width = NAME_WIDTH
 
     def __enter__(self) -> "Plain":
         return self
@@ -68,6 +71,8 @@ class Plain:
 
     def event(self, event: str, stage: str = "", **fields: Any) -> None:
         """Shows one event. Unknown kinds are for machines and pass in silence."""
+        if event == "plan":
+            self.fit(step["stage"] for step in fields["steps"])
         row = self.rows.setdefault(stage, Row(stage))
         shown: dict[str, Callable[..., None]] = {
             "hit": self._hit,
@@ -80,6 +85,10 @@ class Plain:
         }
         if event in shown:
             shown[event](row, **fields)
+
+    def fit(self, stages: Iterable[str]) -> None:
+        """Makes the column of names as wide as the longest of `stages`."""
+        self.width = max([NAME_WIDTH, *map(len, stages)])
 
     def say(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
@@ -116,7 +125,7 @@ class Plain:
         self.say(text)
 
     def _line(self, row: Row, text: str) -> None:
-        self.say(f"{row.stage:<14} {text}")
+        self.say(f"{row.stage:<{self.width}} {text}")
 
 
 class Live(Plain):

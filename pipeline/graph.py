@@ -1,6 +1,6 @@
 """Stages and their order: which stage reads which, and what a run selects of them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
@@ -10,16 +10,33 @@ from pydantic import BaseModel
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of a pipeline: a module with `run`, its settings and the stages it reads."""
+    """One step of a pipeline: a module with `run`, its settings and the stages it reads.
+
+    A pipeline may hold several variants of one kind of stage, each under a name of its own. What a
+    stage makes depends on its kind, settings and inputs alone: variants and runs that agree in
+    these share one artifact.
+    """
 
     name: str
-    """Name in the store, in `runs/<run>/` and on the command line; may contain "-"."""
+    """Name in `runs/<run>/` and on the command line; may contain "-"."""
     module: str
     """Dotted name of the module that holds `VERSION`, `run` and, optionally, `sources`."""
     section: str
     """Section of the recipe that holds the settings, i.e. the prefix of their flags."""
     config: BaseModel
-    inputs: tuple[str, ...] = ()
+    inputs: Sequence[str] | Mapping[str, str] = ()
+    """Stages that it reads; a mapping where it knows one by another name: {its name: stage}."""
+
+    @property
+    def kind(self) -> str:
+        """What the stage is, under whatever name it runs: the last part of its module."""
+        return self.module.rpartition(".")[2]
+
+    @property
+    def reads(self) -> dict[str, str]:
+        """Name by which the stage knows an input -> stage that makes it."""
+        given = self.inputs
+        return dict(given) if isinstance(given, Mapping) else {name: name for name in given}
 
 
 @dataclass(frozen=True)
@@ -44,10 +61,14 @@ class Pipeline:
             twice = sorted({s.name for s in stages if [t.name for t in stages].count(s.name) > 1})
             raise ValueError(f"two stages are called {', '.join(twice)}: give each its own name")
         for stage in stages:
-            for name in stage.inputs:
+            for name in stage.reads.values():
                 if name not in self.stages:
                     raise ValueError(f"input of {stage.name}: {unknown('stage', name, self.names)}")
         self.order = self._ordered()
+        self._above: dict[str, frozenset[str]] = {}
+        for name in self.order:
+            read = frozenset(self.stages[name].reads.values())
+            self._above[name] = read.union(*(self._above[other] for other in read))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -62,19 +83,12 @@ class Pipeline:
 
     def above(self, name: str) -> frozenset[str]:
         """Every stage that `name` depends on, directly or not."""
-        found: set[str] = set()
-        waiting = list(self.stage(name).inputs)
-        while waiting:
-            current = waiting.pop()
-            if current not in found:
-                found.add(current)
-                waiting.extend(self.stages[current].inputs)
-        return frozenset(found)
+        return self._above[self.stage(name).name]
 
     def below(self, name: str) -> frozenset[str]:
         """Every stage that depends on `name`, directly or not."""
         self.stage(name)
-        return frozenset(other for other in self.stages if name in self.above(other))
+        return frozenset(other for other, above in self._above.items() if name in above)
 
     def select(
         self,
@@ -108,7 +122,8 @@ class Pipeline:
 
     def _ordered(self) -> tuple[str, ...]:
         """Topological order that keeps the listed order where the edges leave a choice."""
-        sorter = TopologicalSorter({s.name: s.inputs for s in self.stages.values()})
+        reads = {stage.name: set(stage.reads.values()) for stage in self.stages.values()}
+        sorter = TopologicalSorter(reads)
         try:
             sorter.prepare()
         except CycleError as error:
@@ -117,7 +132,7 @@ class Pipeline:
         done: list[str] = []
         left = list(self.stages)
         while left:
-            ready = next(n for n in left if set(self.stages[n].inputs) <= set(done))
+            ready = next(n for n in left if reads[n] <= set(done))
             done.append(ready)
             left.remove(ready)
         return tuple(done)

@@ -1,4 +1,4 @@
-"""The recipe key of a stage: name, version, settings, input keys, source, external files."""
+"""The recipe key of a stage: kind, version, settings, input keys, source, external files."""
 
 import hashlib
 import json
@@ -26,9 +26,11 @@ class Parts(TypedDict):
     """All that a key depends on, kept as `recipe.json` so that `why` can name a difference."""
 
     stage: str
+    """Kind of the stage, not the name that a pipeline gives it."""
     version: int
     config: dict[str, Any]
     inputs: dict[str, str]
+    """Name by which the stage knows an input -> key of that input."""
     source: dict[str, str]
     files: dict[str, str]
     trusted: list[str]

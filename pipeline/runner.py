@@ -60,6 +60,8 @@ class Runner:
         self.runtime = runtime or Runtime()
         self.facts = dict(facts or {})
         self.artifacts: dict[str, Artifact] = {}
+        self.settled: set[tuple[str, str]] = set()
+        """Kind and key of all that this run has found or made: variants may share an artifact."""
 
     def run(self) -> dict[str, Path]:
         """Makes or finds every selected stage; returns stage -> link below `runs/<name>/`.
@@ -77,6 +79,7 @@ class Runner:
             if name not in wanted:
                 continue
             self.artifacts[name] = self._settle(step, steps)
+            self.settled.add((step.stage.kind, step.key))
             links[name] = self._link(name)
         self._write(steps)
         return links
@@ -87,7 +90,8 @@ class Runner:
 
     def _complete_inputs(self, outside: list[Step]) -> None:
         """With --only: the artifacts of the stages above, none of which may be missing."""
-        needed = {n for w in self.planner.selection.names for n in self._inputs_of(w)}
+        stages = self.planner.pipeline.stages
+        needed = {n for w in self.planner.selection.names for n in stages[w].reads.values()}
         lacking = [s.stage.name for s in outside if s.state != "hit" and s.stage.name in needed]
         if lacking:
             raise ValueError(
@@ -96,21 +100,18 @@ class Runner:
             )
         self.artifacts |= {s.stage.name: s.artifact for s in outside if s.artifact is not None}
 
-    def _inputs_of(self, name: str) -> tuple[str, ...]:
-        return self.planner.pipeline.stage(name).inputs
-
     def _settle(self, step: Step, steps: list[Step]) -> Artifact:
         """The artifact of one step: found, or made under the lock of its key."""
-        name = step.stage.name
-        digests = {n: self.artifacts[n].digest for n in step.stage.inputs}
+        kind = step.stage.kind
+        digests = {n: self.artifacts[other].digest for n, other in step.stage.reads.items()}
         planned = step.artifact
         if step.state == "hit" and planned is not None and planned.inputs == digests:
             self._report_hit(step, planned)
             return planned
         self._write(steps)
-        with self.store.lock(name, step.key, lambda: self._note(step, "waiting for another run")):
+        with self.store.lock(kind, step.key, lambda: self._note(step, "waiting for another run")):
             state, reason, found = self.planner.judge(step.stage, step.parts, step.key, digests)
-            if state == "hit" and found is not None:
+            if found is not None and (state == "hit" or (kind, step.key) in self.settled):
                 self._report_hit(step, found)
                 return found
             self._check_unchanged(step)
@@ -120,18 +121,19 @@ class Runner:
             return self._make(step, digests, reason)
 
     def _make(self, step: Step, digests: Mapping[str, str], reason: str) -> Artifact:
-        name = step.stage.name
-        again = name in self.planner.selection.again
-        before = self.store.begun(name, step.key)
+        name, kind = step.stage.name, step.stage.kind
+        again = (kind, step.key) in self.planner.again
+        before = self.store.begun(kind, step.key)
         try:
             out, begun = self.store.begin(
-                name, step.key, parts=step.parts, inputs=digests, again=again
+                kind, step.key, parts=step.parts, inputs=digests, again=again
             )
             state = "resume" if begun == before else "run"
             self.console.event("start", name, state=state, key=step.key, reason=reason)
             facts = self._launched(step, out, begun)
-            inputs = {n: {"key": self.artifacts[n].key, "digest": d} for n, d in digests.items()}
-            artifact = self.store.publish(name, step.key, {**facts, "inputs": inputs})
+            keys = step.parts["inputs"]
+            inputs = {n: {"key": keys[n], "digest": digest} for n, digest in digests.items()}
+            artifact = self.store.publish(kind, step.key, {**facts, "inputs": inputs})
         except (ValueError, OSError) as error:
             raise StageFailed(f"{name}: {explained(error)}") from error
         self.console.event(
@@ -168,7 +170,7 @@ class Runner:
             module=step.stage.module,
             model=f"{model.__module__}:{model.__qualname__}",
             config=step.stage.config.model_dump(mode="json"),
-            inputs={name: str(self.artifacts[name].path) for name in step.stage.inputs},
+            inputs={n: str(self.artifacts[o].path) for n, o in step.stage.reads.items()},
             out=str(out),
             device=self.runtime.device,
             precision=self.runtime.precision,
@@ -180,8 +182,7 @@ class Runner:
     def _check_unchanged(self, step: Step) -> None:
         """Refuses to make an artifact from a source or a file that is not what its key says."""
         self.planner.sources = Sources(self.planner.cache)
-        keys = dict(step.parts["inputs"])
-        parts = self.planner.current_parts(step.stage, keys, step.parts["trusted"])
+        parts = self.planner.current_parts(step.stage, step.parts["inputs"], step.parts["trusted"])
         if key_of(parts) != step.key:
             found = sentence(differences(parts, step.parts))
             raise StageFailed(

@@ -74,10 +74,8 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
 
     manifest = Manifest.of(inputs, context.places)
     photos = manifest.split("val")
-    # "segment", or the upper bound's "segment-masks".
-    trained = next(path for name, path in inputs.items() if name.startswith("segment"))
     device = pick_device(context.device)
-    segmenter = load_segmenter(trained, ClassGraph.load(inputs["graph"])).to(device)
+    segmenter = load_segmenter(inputs["segment"], ClassGraph.load(inputs["graph"])).to(device)
     speed = _predict(config, manifest, photos, segmenter, context=context, out=out)
     masks = MaskIndex.of(inputs, context.places)
     scores = _scores(manifest, photos, masks, out)
@@ -92,7 +90,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         "flip": config.flip,
         "crf": None,
         "oracle_tags": False,
-        "trained_on": json.loads((trained / "model.json").read_text("utf-8"))["card"],
+        "trained_on": json.loads((inputs["segment"] / "model.json").read_text("utf-8"))["card"],
     }
     scores |= region_scores(segmenter, manifest, photos, masks=masks, context=context)
     with replacing(out / "scores.json") as path:

@@ -139,13 +139,10 @@ def test_several_scales_and_mirror_image(ready, tmp_path: Path) -> None:
     assert scores["miou"] is not None
 
 
-def test_streams_and_upper_bound_give_the_same_predictions(ready, tmp_path: Path) -> None:
+def test_streams_give_the_same_predictions(ready, tmp_path: Path) -> None:
     one = replace(ready.context, precision="float32", workers=1)
     evaluated(ready, tmp_path / "a", one)
-    above = ("index", "masks", "graph")
-    bound = {name: ready.inputs[name] for name in above}
-    bound["segment-masks"] = ready.inputs["segment"]
-    evaluated(replace(ready, inputs=bound), tmp_path / "b", replace(one, workers=3))
+    evaluated(ready, tmp_path / "b", replace(one, workers=3))
     for path in (tmp_path / "a").glob("*.png"):
         same = read_label(path) == read_label(tmp_path / "b" / path.name)
         assert same.mean() > 0.999
