@@ -7,6 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,6 +29,28 @@ FROM_RECORD = ("status", "why", "verify")
 """Commands that look at a run as it was made, unless flags say otherwise."""
 ABOUT_A_STAGE = ("why", "verify")
 """Commands that may name a stage."""
+RUN = "run"
+"""The command that runs the pipeline; further pipelines are run by commands of their own."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a command line starts from, before its settings."""
+
+    recipe: str
+    settings: BaseModel
+    pipeline: str = RUN
+    """Command that runs the pipeline in question."""
+
+    @property
+    def run(self) -> str:
+        """Name of the run where none is given."""
+        return self.recipe if self.pipeline == RUN else f"{self.recipe}-{self.pipeline}"
+
+    @property
+    def section(self) -> str:
+        """Section of the recipe that is the pipeline's own, or nothing."""
+        return self.pipeline if self.pipeline in type(self.settings).model_fields else ""
 
 
 def main(
@@ -36,6 +59,7 @@ def main(
     program: str,
     recipes: Mapping[str, BaseModel],
     build: Build,
+    pipelines: Mapping[str, Build] | None = None,
     commands: Mapping[str, Command] | None = None,
     closing: Closing | None = None,
     description: str = "",
@@ -43,8 +67,11 @@ def main(
     """Parses `argv` (without the program's name) and does what it says; returns the exit status.
 
     `recipes`: name -> settings, one section per stage; the first is the default. `build`: settings
-    -> pipeline. `commands`: further commands, each given the arguments after its name. `closing`:
-    stage -> artifact directory of a finished run -> the lines to end with (also when all are hits).
+    -> pipeline. `pipelines`: name -> `build` of a further pipeline over the same recipes, run by
+    the command of that name; settings of the section of that name need no prefix there. `commands`:
+    further commands, each given the arguments after its name; where one shares its name with a
+    pipeline, it is the one that takes words. `closing`: stage -> artifact directory of a finished
+    run -> the lines to end with (also when all are hits).
 
     Status 0: done; 1: a stage or a check failed, with one message; 2: the command line is wrong;
     130: interrupted. Other exceptions than ValueError and OSError are bugs and say so.
@@ -52,7 +79,7 @@ def main(
     desk = Desk(
         program,
         recipes,
-        build=build,
+        builds={RUN: build, **(pipelines or {})},
         commands=commands or {},
         closing=closing,
         description=description,
@@ -90,49 +117,49 @@ class Desk:
         program: str,
         recipes: Mapping[str, BaseModel],
         *,
-        build: Build,
+        builds: Mapping[str, Build],
         commands: Mapping[str, Command],
         closing: Closing | None,
         description: str,
     ) -> None:
         self.program = program
         self.recipes = recipes
-        self.build = build
+        self.builds = builds
         self.commands = commands
         self.closing = closing
         self.parser = _parser(program, recipes, description)
 
     def serve(self, argv: list[str]) -> int:
         """Does what the arguments say; returns the exit status."""
-        command = argv.pop(0) if argv and not argv[0].startswith("-") else "run"
-        if command in self.commands:
+        command = argv.pop(0) if argv and not argv[0].startswith("-") else RUN
+        words = bool(argv) and not argv[0].startswith("-")
+        if command in self.commands and (words or command not in self.builds):
             return self.commands[command](argv) or 0
         wants_help = "--help" in argv or "-h" in argv
-        if wants_help and command in ("run", *COMMANDS):
-            print(self.overview())
+        default = Start(*next(iter(self.recipes.items())), pipeline=command)
+        if command not in (*self.builds, *COMMANDS):
+            return self._about_stage(command, default.settings, wants_help=wants_help)
+        if wants_help:
+            print(self.explained(default) if default.section else self.overview())
             return 0
-        default = next(iter(self.recipes.values()))
-        if command not in ("run", *COMMANDS):
-            return self._about_stage(command, default, wants_help=wants_help)
-        about = argv.pop(0) if argv and not argv[0].startswith("-") else None
+        about = argv.pop(0) if words else None
         if about is not None and command not in ABOUT_A_STAGE:
             raise UsageError(f"{command} takes no {about!r}: a stage goes with --only or --until")
         options, tokens = self.parser.parse_known_args(argv)
-        name, recipe = self._recipe(command, options)
-        recipe = changed(recipe, tokens, flags=self._flags())
-        run = options.name or name
+        start = self._start(command, options)
+        recipe = changed(start.settings, tokens, flags=self._flags(), section=start.section)
         with console_for(json_lines=options.json) as console:
-            request = self._request(options, recipe, console, run=run, about=about)
-            request.facts = {"recipe": name, "settings": recipe.model_dump(mode="json")}
-            request.facts["flags"] = [*argv]
-            return COMMANDS[command](request)
+            request = self._request(options, start, recipe, console=console, about=about)
+            request.facts = {"recipe": start.recipe, "settings": recipe.model_dump(mode="json")}
+            request.facts |= {"pipeline": start.pipeline, "flags": [*argv]}
+            return COMMANDS.get(command, COMMANDS[RUN])(request)
 
     def overview(self) -> str:
         """The text of `--help`: usage, commands, recipes, stages."""
         default = next(iter(self.recipes.values()))
-        stages = self.build(default).names
+        stages = self.builds[RUN](default).names
         lists = {
-            "commands": [*COMMANDS, *self.commands],
+            "commands": self._words(),
             "recipes": list(self.recipes),
             "stages": list(stages),
         }
@@ -147,44 +174,55 @@ class Desk:
             ]
         )
 
+    def explained(self, start: Start) -> str:
+        """The text of `PIPELINE --help`: its own settings, which need no prefix."""
+        own = explanation(getattr(start.settings, start.section), "")
+        return f"{start.pipeline} has these settings, beside all others:\n\n{own}"
+
+    def _words(self) -> list[str]:
+        return list(dict.fromkeys([*COMMANDS, *self.builds, *self.commands]))
+
     def _request(
         self,
         options: argparse.Namespace,
+        start: Start,
         recipe: BaseModel,
-        console: Plain,
         *,
-        run: str,
+        console: Plain,
         about: str | None,
     ) -> Request:
         return Request(
             options=options,
-            pipeline=self.build(recipe),
+            pipeline=self.builds[start.pipeline](recipe),
             store=Store(options.runs / STORE),
-            record=Record(options.runs, run),
+            record=Record(options.runs, options.name or start.run),
             console=console,
             about=about,
             closing=self.closing,
         )
 
-    def _recipe(self, command: str, options: argparse.Namespace) -> tuple[str, BaseModel]:
-        """Name and settings to start from: those recorded with the run, or those of --recipe."""
+    def _start(self, command: str, options: argparse.Namespace) -> Start:
+        """Recipe and pipeline to start from: those recorded with the run, or those asked for."""
         name = options.recipe or next(iter(self.recipes))
         if name not in self.recipes:
             raise UsageError(unknown("recipe", name, list(self.recipes)))
+        if command in self.builds:
+            return Start(name, self.recipes[name], command)
         known = Record(options.runs, options.name or name).read()
         if command not in FROM_RECORD or known is None:
-            return name, self.recipes[name]
+            return Start(name, self.recipes[name])
+        kind = known.get("pipeline", RUN)
         if options.recipe not in (None, known["recipe"]) or known["recipe"] not in self.recipes:
-            return name, self.recipes[name]
+            return Start(name, self.recipes[name])
         recipe, gone = restored(self.recipes[known["recipe"]], known["settings"])
         if gone:
             _say(f"note: settings of that run that no longer exist: {', '.join(gone)}")
-        return known["recipe"], recipe
+        return Start(known["recipe"], recipe, kind if kind in self.builds else RUN)
 
     def _about_stage(self, name: str, recipe: BaseModel, *, wants_help: bool) -> int:
         """`labels --help`; any other use of a word that is no command is an error."""
-        pipeline = self.build(recipe)
-        words = [*COMMANDS, *self.commands, *pipeline.names]
+        pipeline = self.builds[RUN](recipe)
+        words = [*self._words(), *pipeline.names]
         by_section = {stage.section: stage.name for stage in reversed(pipeline.stages.values())}
         name = name if name in pipeline.names else by_section.get(name, name)
         if name not in pipeline.names:
@@ -192,7 +230,7 @@ class Desk:
         if not wants_help:
             raise UsageError(f"{name} is a stage: `{name} --help`, --from {name} or --only {name}?")
         stage = pipeline.stage(name)
-        reads = ", ".join(stage.inputs) or "nothing"
+        reads = ", ".join(stage.reads.values()) or "nothing"
         print(f"{name} (reads {reads}) has these settings:\n")
         print(explanation(stage.config, stage.section))
         return 0

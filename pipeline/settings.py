@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from pipeline.graph import unknown
+
 Recipe = TypeVar("Recipe", bound=BaseModel)
 
 
@@ -38,17 +40,22 @@ def settings_of(model: BaseModel, prefix: str = "", *, nested: bool = True) -> I
             yield Setting(f"--{flag}", info, value)
 
 
-def changed(recipe: Recipe, tokens: Sequence[str], *, flags: Collection[str] = ()) -> Recipe:
+def changed(
+    recipe: Recipe, tokens: Sequence[str], *, flags: Collection[str] = (), section: str = ""
+) -> Recipe:
     """The recipe with the settings that `tokens` give; `flags` are further flags that exist.
 
-    Raises UsageError for a flag that does not exist (naming the nearest) and for a bad value.
+    Settings of `section` need no prefix, and a list may be written a,b or a b. Raises UsageError
+    for a flag or a choice that does not exist (naming the nearest) and for a bad value.
     """
     if not tokens:
         return recipe  # and the parser need not be imported
-    known = {setting.flag for setting in settings_of(recipe)}
-    given = [_hyphenated(token) for token in tokens]
+    known = {setting.flag: setting for setting in settings_of(recipe)}
+    short = {_short(flag, section) for flag in known} if section else set()
+    given = list(_spelt_out(tokens, known, section))
     for token in given:
-        _check(token, known, {*known, *flags})
+        _check(token, known, {*known, *short, *flags})
+    _check_choices(given, known)
     if not given[0].startswith("--"):
         raise UsageError(f"what is {given[0]!r}? Commands come first, settings start with --")
     import tyro
@@ -129,6 +136,76 @@ def _check(token: str, known: Collection[str], every: Collection[str]) -> None:
     plain = f"{section}.{name[3:]}" if section else f"--{flag[5:]}"  # --classify.no-flip
     if flag not in known and not (name.startswith(("no-", "--no-")) and plain in known):
         raise UsageError(nearest_flag(flag, every))
+
+
+def _check_choices(tokens: Sequence[str], known: Mapping[str, Setting]) -> None:
+    """Refuses a value that is none of the choices of its setting; tyro would name no nearest."""
+    flag, choices = "", None
+    for token in tokens:
+        if token.startswith("--"):
+            flag, equals, value = token.partition("=")
+            choices = choices_of(known[flag].info.annotation) if flag in known else None
+            values = [value] if equals else []
+        else:
+            values = [token]
+        for value in values:
+            if choices is not None and value not in choices:
+                raise UsageError(f"{flag}: {unknown('choice', value, choices)}")
+
+
+def _spelt_out(tokens: Sequence[str], known: Mapping[str, Setting], section: str) -> Iterator[str]:
+    """The tokens with the whole names of flags, and every value of a list as one of its own."""
+    several = False
+    for token in map(_hyphenated, tokens):
+        flag, equals, value = token.partition("=")
+        if token.startswith("--"):
+            flag = _whole(flag, known, section)
+            several = flag in known and _is_list(known[flag].info.annotation)
+            yield flag if several or not equals else f"{flag}={value}"
+        else:
+            equals, value = "yes", token
+        if equals and several:
+            yield from (part for part in value.split(",") if part)
+        elif not token.startswith("--"):
+            yield token
+
+
+def _whole(flag: str, known: Collection[str], section: str) -> str:
+    """The flag with the prefix of `section` where it exists with that prefix alone."""
+    plain = f"--{flag[5:]}" if flag.startswith("--no-") else flag
+    if not section or flag in known or plain in known:
+        return flag
+    for name in (flag, plain):
+        if f"--{section}.{name[2:]}" in known:
+            return f"--{section}.{flag[2:]}"
+    return flag
+
+
+def _short(flag: str, section: str) -> str:
+    return f"--{flag.removeprefix(f'--{section}.').removeprefix('--')}"
+
+
+def _is_list(annotation: object) -> bool:
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin in (Annotated, Union, UnionType):
+        return any(_is_list(choice) for choice in inner)
+    return origin in (tuple, list, set, frozenset)
+
+
+def choices_of(annotation: object) -> list[str] | None:
+    """The only values that a setting takes, one by one in a list; None where any will do."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        return [str(value) for value in inner]
+    if annotation is NoneType:
+        return ["None"]
+    if origin is Annotated:
+        return choices_of(inner[0])
+    if origin in (Union, UnionType, tuple, list, set, frozenset):
+        found = [choices_of(choice) for choice in inner if choice is not ...]
+        known = [choices for choices in found if choices is not None]
+        return [value for choices in known for value in choices] if known == found else None
+    return None
 
 
 def _hyphenated(token: str) -> str:

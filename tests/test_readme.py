@@ -54,7 +54,7 @@ def commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_every_flag_of_the_readme_exists(words: list[str]) -> None:
-    desk = Desk("x", RECIPES, build=build, commands={}, closing=None, description="")
+    desk = Desk("x", RECIPES, builds={"run": build}, commands={}, closing=None, description="")
     known = {setting.flag for recipe in RECIPES.values() for setting in settings_of(recipe)}
     known |= set(desk._flags())
     given = {word.partition("=")[0] for word in words if word.startswith("--")}

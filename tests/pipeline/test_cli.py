@@ -62,7 +62,7 @@ def test_help_of_a_stage_explains_each_setting(toy: Toy) -> None:
 
 def test_help_lists_commands_recipes_and_stages(toy: Toy) -> None:
     text = toy.run("--help").out
-    assert "commands: run, status, why, verify, gc, shout" in text
+    assert "commands: run, status, why, verify, gc, compare, shout" in text
     assert "recipes: toy, big" in text
     assert "stages: index, classify, cams, labels" in text
     assert "--dry-run" in text

@@ -106,6 +106,28 @@ def run(config, inputs, out, context):
     cams = sorted(path.read_text() for path in inputs["cams"].glob("*.cam"))
     (out / "labels.txt").write_text(f"{config.crf.iterations} {cams}")
 ''',
+    "stages/compare.py": '''
+"""One line a classifier."""
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+VERSION = 1
+
+
+class Config(BaseModel, frozen=True, extra="forbid"):
+    rates: tuple[float, ...] = Field((0.1, 0.2), description="learning rates to compare")
+    twice: bool = Field(False, description="the first rate once more, under another name")
+    marks: tuple[Literal["none", "grm", "aspp"], ...] = Field(("none",), description="words")
+
+
+def run(config, inputs, out, context):
+    from stages.log import log
+
+    log("compare")
+    lines = [f"{n}: {(path / '0.cam').read_text()}" for n, path in inputs.items()]
+    (out / "compare.txt").write_text("\\n".join([*lines, *config.marks]))
+''',
     "stages/log.py": """
 import os
 
@@ -134,6 +156,7 @@ from pipeline.cli import main
 from pipeline.graph import Pipeline, Stage
 from stages.cams import Config as Cams
 from stages.classify import Config as Classify
+from stages.compare import Config as Compare
 from stages.index import Config as Index
 from stages.labels import Config as Labels
 
@@ -143,6 +166,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     classify: Classify = Classify()
     cams: Cams = Cams()
     labels: Labels = Labels()
+    compare: Compare = Compare()
 
 
 def build(recipe):
@@ -152,6 +176,23 @@ def build(recipe):
         Stage("cams", "stages.cams", "cams", recipe.cams, ("index", "classify")),
         Stage("labels", "stages.labels", "labels", recipe.labels, ("cams",)),
     ])
+
+
+def build_comparison(recipe):
+    stages = [Stage("index", "stages.index", "dataset", recipe.dataset)]
+    arms = {str(rate): rate for rate in recipe.compare.rates}
+    if recipe.compare.twice:
+        arms["again"] = recipe.compare.rates[0]
+    for arm, rate in arms.items():
+        config = recipe.classify.model_copy(update={"rate": rate})
+        reads = {"index": "index", "classify": f"classify-{arm}"}
+        stages += [
+            Stage(f"classify-{arm}", "stages.classify", "classify", config, ("index",)),
+            Stage(f"cams-{arm}", "stages.cams", "cams", recipe.cams, reads),
+        ]
+    reads = [f"cams-{arm}" for arm in arms]
+    stages.append(Stage("compare", "stages.compare", "compare", recipe.compare, reads))
+    return Pipeline(stages)
 
 
 def shout(argv):
@@ -170,7 +211,8 @@ if __name__ == "__main__":
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     code = main(
         sys.argv[1:], program="main.py", recipes=RECIPES, build=build,
-        commands={"shout": shout}, closing=closing,
+        pipelines={"compare": build_comparison},
+        commands={"shout": shout, "compare": shout}, closing=closing,
     )
     if "TOY_PROBE" in os.environ:
         heavy = ("torch", "numpy", "joblib", "tyro", "rich", "filelock")
