@@ -170,7 +170,7 @@ def _splits(source: Source, found: Found, report: Report) -> dict[str, Split]:
             report(Problem(name, name, "outside-splits", reason, used=False))
         return parted
     share = source.val_fraction
-    return {name: "val" if _draw(name, source.seed) < share else "train" for name in found.files}
+    return {name: "val" if draw(name, source.seed) < share else "train" for name in found.files}
 
 
 def _by_split_folder(found: Found) -> dict[str, Split]:
@@ -180,7 +180,7 @@ def _by_split_folder(found: Found) -> dict[str, Split]:
     return parted if len(set(parted.values())) == 2 else {}
 
 
-def _draw(identity: str, seed: int) -> float:
+def draw(identity: str, seed: int) -> float:
     """A number in [0, 1) that depends on the photo's id and the seed alone."""
     drawn = hashlib.sha256(f"{seed}:{identity}".encode()).digest()[:8]
     return int.from_bytes(drawn, "big") / 2**64

@@ -98,6 +98,8 @@ class Source:
     photos: str | None = None
     val_fraction: float = 0.0
     seed: int = 0
+    crowds: bool = True
+    """COCO: whether a crowd counts as showing its category."""
 
 
 class Found(NamedTuple):

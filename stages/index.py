@@ -12,14 +12,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, model_validator
 
-from data import folder, voc
+from data import coco, folder, voc
 from data.records import Photo, Problem, Record, Source
 from knowledge.classes import DEMO, ClassTable
 from pipeline.context import Context
 from pipeline.key import Place
 from pipeline.parallel import map_unordered
 
-READERS = {"voc": voc, "folder": folder}
+READERS = {"voc": voc, "coco": coco, "folder": folder}
 """Reader modules by name; "demo" draws its photos instead of finding them."""
 
 VERSION = 1
@@ -41,21 +41,25 @@ class Demo(BaseModel, frozen=True, extra="forbid"):
 class Config(BaseModel, frozen=True, extra="forbid"):
     """Where the data set is, how it is laid out and which of its photos are wanted."""
 
-    reader: Literal["voc", "folder", "demo"] = Field(
+    reader: Literal["voc", "coco", "folder", "demo"] = Field(
         "demo",
-        description="layout: voc = PASCAL VOC devkit, folder = photos with a tag file or one "
-        "folder a class, demo = scenes drawn by the program",
+        description="layout: voc = PASCAL VOC devkit, coco = instances files of COCO, folder = "
+        "photos with a tag file or one folder a class, demo = scenes drawn by the program",
     )
     root: Annotated[Path | None, Place()] = Field(
-        None, description="folder of the data set (VOC: the one that holds JPEGImages)"
+        None,
+        description="folder of the data set (VOC: that of JPEGImages, COCO: that of annotations)",
     )
     tags: Annotated[str | None, Place()] = Field(
         None,
-        description="voc: xml (default) or a tag file; folder: a tag file (CSV, JSON, npz; default "
-        "tags.csv where there is one) or folders = one folder a class",
+        description="voc: xml (default) or a tag file; coco: instances (default), lists = class "
+        "numbers in the text lists, or a tag file; folder: a tag file (CSV, JSON, npz; default "
+        "tags.csv where there is one), folders = one folder a class, or yolo = label files",
     )
     classes: Literal["voc", "coco", "demo"] | None = Field(
-        None, description="class table; default: voc for VOC, else the names file or all tags"
+        None,
+        description="class table; default: voc for VOC, coco where the categories are COCO's 80, "
+        "else the names file or all tags",
     )
     names: Annotated[Path | None, Place()] = Field(
         None,
@@ -64,32 +68,41 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     )
     photos: str | None = Field(
         None,
-        description="folder: where the photos lie below the root; "
+        description="folder, coco: where the photos lie below the root; "
         "default JPEGImages, images, photos or the root itself. Folders directly below it that are "
         "called SegmentationClass*, and beside a tag file also masks, labels and annotations, in "
         "capitals or not, hold no photos: keep masks in one of these or outside",
     )
     train_list: Annotated[str | None, Place()] = Field(
         None,
-        description="list of training photos: name in ImageSets/Segmentation or path; "
-        "default: train for VOC, else every photo that is not in val",
+        description="list of training photos: name in ImageSets/Segmentation or path; coco: a "
+        "split (train2014) or a text list; default: train for VOC, train2014 else train2017 for "
+        "COCO, else every photo that is not in val",
     )
     val_list: Annotated[str | None, Place()] = Field(
-        None, description="list of photos for scoring the network; default: val for VOC, if any"
+        None,
+        description="list of photos for scoring the network; default: val for VOC, the same year's "
+        "val for COCO, if any",
     )
     val_fraction: float = Field(
-        0.0, ge=0, lt=1, description="folder without lists: share of photos kept for val, by id"
+        0.0,
+        ge=0,
+        lt=1,
+        description="folder without lists, coco without val: share of photos kept for val, by id",
     )
     seed: int = Field(0, ge=0, description="seed of that share")
     untagged: Literal["skip", "negative"] = Field(
         "skip", description="photos without a tag: leave out, or count as showing no class"
+    )
+    crowd: Literal["tag", "skip"] = Field(
+        "tag", description="coco: a crowd counts as showing its category, or does not count"
     )
     demo: Demo = Field(Demo(), description="the scenes of the reader demo")
 
     @model_validator(mode="after")
     def _fits(self) -> "Config":
         if self.reader == "demo" and self.root is not None:
-            raise ValueError("--dataset.root needs --dataset.reader voc or folder: demo has none")
+            raise ValueError("--dataset.root needs another --dataset.reader: demo has none")
         if self.classes is not None and self.names is not None:
             raise ValueError("set one of --dataset.classes (a table) and --dataset.names (a file)")
         return self
@@ -142,6 +155,7 @@ def _source(config: Config) -> Source:
         photos=config.photos,
         val_fraction=config.val_fraction,
         seed=config.seed,
+        crowds=config.crowd == "tag",
     )
 
 
