@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from stages.nets.feature_net import channels_first, extractor_key, feature_net, shift
+from stages.nets.feature_net import conv_head as made_conv_head
 from stages.nets.weights import InitialWeights, pretrained_weights, read_weights, scratch_weights
 
 SMALLEST_STRIDE = 4
@@ -23,7 +25,7 @@ class Backbone(nn.Module):
     The photo comes as RGB in [0, 255]; mean and standard deviation are buffers. It is padded at the
     bottom and on the right, with the mean, to a multiple of the largest stride: a map of stride s
     has ceil(H_padded / s) x ceil(W_padded / s) cells, of which the first H / s x W / s lie on the
-    photo.
+    photo. A plain vision transformer gives several depths, all at the stride of its patches.
 
     channels, strides: of each map that `forward` returns, in its order.
     shift: pixels by which the receptive field of a cell of the last map lies right of (and below)
@@ -49,8 +51,8 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         options: dict[str, Any] = {} if pad_type is None else {"pad_type": pad_type}
-        self.net = _feature_net(name, output_stride, options)
-        self.head = _conv_head(name, options) if conv_head else None
+        self.net = feature_net(name, output_stride, options)
+        self.head = made_conv_head(name, options) if conv_head else None
         info: Any = self.net.feature_info
         reductions, channels = list(info.reduction()), list(info.channels())
         self.first = next((i for i, r in enumerate(reductions) if r >= SMALLEST_STRIDE), 0)
@@ -58,7 +60,7 @@ class Backbone(nn.Module):
         if self.head is not None:
             self.channels.append(self.head.get_parameter("0.weight").shape[0])
             self.strides.append(self.strides[-1])
-        self.shift = _shift(self.net, self.strides[-1])
+        self.shift = shift(self.net, self.strides[-1])
         self.frozen_norm = frozen_norm
         self.card: dict[str, Any] = dict(card or {"weights": "scratch"})
         self.description: dict[str, Any] = {
@@ -96,7 +98,7 @@ class Backbone(nn.Module):
         step = max(self.strides)
         images = functional.pad(images, (0, -width % step, 0, -height % step))
         images = images.contiguous(memory_format=torch.channels_last)
-        maps = list(self.net(images))[self.first :]
+        maps = channels_first(self.net, self.net(images))[self.first :]
         if self.head is not None:
             maps.append(self.head(maps[-1]))
         return maps
@@ -183,7 +185,8 @@ def _check_maps(backbone: Backbone) -> None:
         maps = backbone.eval()(torch.zeros(1, 3, size, size))
     except (AssertionError, RuntimeError) as problem:
         raise ValueError(
-            f"{name} does not take photos of any size ({problem}): take a convolutional backbone"
+            f"{name} does not take photos of any size ({problem}): take a convolutional backbone "
+            "or a plain vision transformer"
         ) from problem
     shapes = [tuple(one.shape[1:]) for one in maps]
     steps = zip(backbone.channels, backbone.strides, strict=True)
@@ -203,44 +206,6 @@ def _check_architecture(name: str, state: dict[str, Tensor], path: Path) -> None
         )
 
 
-def _feature_net(name: str, output_stride: int, options: dict[str, Any]) -> nn.Module:
-    """timm's feature extractor of `name`; dilated where the stride asks for it."""
-    with torch.device("meta"):
-        plain = timm.create_model(name, features_only=True, **options)
-    if plain.feature_info.reduction()[-1] <= output_stride:
-        return timm.create_model(name, features_only=True, **options)
-    try:
-        net = timm.create_model(name, features_only=True, output_stride=output_stride, **options)
-    except (TypeError, AssertionError, NotImplementedError, ValueError) as problem:
-        raise ValueError(
-            f"{name} cannot be dilated to output stride {output_stride} ({problem}); "
-            f"set output_stride={plain.feature_info.reduction()[-1]} or take another backbone"
-        ) from problem
-    return net
-
-
-def _conv_head(name: str, options: dict[str, Any]) -> nn.Sequential:
-    """The 1x1 convolution and its norm that features_only leaves out."""
-    whole = timm.create_model(name, **options)
-    if not (hasattr(whole, "conv_head") and hasattr(whole, "bn2")):
-        raise ValueError(f"{name} has no convolution before its classifier: set conv_head=False")
-    return nn.Sequential(whole.conv_head, whole.bn2)
-
-
-def _shift(net: nn.Module, stride: int) -> float:
-    """How padding displaces the receptive fields of a net that halves its map log2(stride) times.
-
-    Halving by an odd kernel padded alike on both sides looks at pixel 2i, half a pixel left of the
-    middle of the pair; TensorFlow's "same" padding looks half a pixel right of it; kernels that
-    tile the image (patch stems) look at the middle. Half a pixel of every level sums up to
-    (stride - 1) / 2. The first convolution with a stride tells which kind a net is of.
-    """
-    stem = next((m for m in net.modules() if isinstance(m, nn.Conv2d) and m.stride[0] > 1), None)
-    if stem is None or stem.kernel_size[0] % 2 == 0:
-        return 0.0
-    return (stride - 1) / 2 * (1 if type(stem).__name__ == "Conv2dSame" else -1)
-
-
 def _load(backbone: Backbone, state: dict[str, Tensor], source: str) -> list[str]:
     """Fill the backbone; every key has its place or is part of the head that was cut off.
 
@@ -251,7 +216,8 @@ def _load(backbone: Backbone, state: dict[str, Tensor], source: str) -> list[str
     given: dict[str, Tensor] = {}
     for key, value in state.items():
         head = next((k for k in renamed if key.startswith(k)), None)
-        given[renamed[head] + key[len(head) :] if head else f"net.{prefix}{key}"] = value
+        own = prefix + extractor_key(backbone.net, key)
+        given[renamed[head] + key[len(head) :] if head else f"net.{own}"] = value
     wanted = backbone.state_dict()
     counters = [k for k in wanted if k.endswith("num_batches_tracked") and k not in given]
     given.update({k: wanted[k] for k in counters})

@@ -1,3 +1,5 @@
+import json
+from itertools import pairwise
 from pathlib import Path
 
 import huggingface_hub
@@ -8,6 +10,8 @@ from safetensors.torch import save_file
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from stages.nets.backbone import Backbone, build_backbone, headless
+from stages.nets.cam import CamMaker
+from stages.nets.classifier import Classifier
 
 NAME = "test_efficientnet"
 
@@ -33,6 +37,80 @@ def test_maps_follow_channels_and_strides_for_any_size(name: str) -> None:
     maps = backbone(torch.zeros(1, 3, 50, 70, dtype=torch.uint8))
     assert [m.shape[1] for m in maps] == backbone.channels
     assert [tuple(m.shape[2:]) for m in maps] == [(64 // s, 80 // s) for s in backbone.strides]
+
+
+TRANSFORMERS = {
+    "vit_tiny_patch16_224": ([16] * 4, [192] * 4),
+    "deit_tiny_patch16_224": ([16] * 4, [192] * 4),
+    "test_vit": ([16] * 4, [64] * 4),
+    "vit_small_patch14_dinov2": ([14] * 4, [384] * 4),
+    "swin_tiny_patch4_window7_224": ([4, 8, 16, 32], [96, 192, 384, 768]),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+@torch.no_grad()
+def test_transformers_take_any_size_and_survive_json(name: str) -> None:
+    strides, channels = TRANSFORMERS[name]
+    backbone = scratch(name, output_stride=max(16, strides[-1]))
+    assert (backbone.strides, backbone.channels, backbone.shift) == (strides, channels, 0.0)
+    photo = torch.randint(0, 256, (1, 3, 33, 47), dtype=torch.uint8)
+    maps = backbone(photo)
+    step = max(strides)
+    assert [tuple(m.shape[1:]) for m in maps] == [
+        (c, -(-33 // step) * step // s, -(-47 // step) * step // s)
+        for c, s in zip(channels, strides, strict=True)
+    ]
+    again = Backbone(**json.loads(json.dumps(backbone.description))).eval()
+    again.load_state_dict(backbone.state_dict())
+    assert all(torch.equal(a, b) for a, b in zip(again(photo), maps, strict=True))
+
+
+@torch.no_grad()
+def test_a_plain_transformer_gives_its_depths_through_its_last_norm() -> None:
+    backbone = scratch("test_vit")
+    torch.manual_seed(0)
+    whole = timm.create_model("test_vit", dynamic_img_size=True).eval()
+    whole.load_state_dict(
+        {k.removeprefix("net.model."): v for k, v in backbone.state_dict().items()}, strict=False
+    )
+    photo = torch.randint(0, 256, (1, 3, 48, 32)).float()
+    tokens = whole.forward_features((photo - backbone.mean) / backbone.std)[:, 1:]
+    maps = backbone(photo)
+    torch.testing.assert_close(maps[-1], tokens.transpose(1, 2).reshape(1, 64, 3, 2))
+    assert all(not torch.equal(a, b) for a, b in pairwise(maps))
+
+
+@torch.no_grad()
+def test_maps_of_a_net_with_channels_last_lie_as_the_photo_does() -> None:
+    """A patch stem at stride 4: a change at one corner shows there first."""
+    backbone = scratch("swin_tiny_patch4_window7_224", output_stride=32)
+    photo = torch.zeros(1, 3, 64, 96)
+    changed = photo.clone()
+    changed[..., :4, 80:84] = 255.0
+    moved = (backbone(changed)[0] - backbone(photo)[0]).abs().sum(dim=1)[0]
+    assert divmod(int(moved.argmax()), 24) == (0, 20)
+
+
+@pytest.mark.parametrize("name", ["test_vit", "swin_tiny_patch4_window7_224", "test_convnext"])
+def test_flattened_names_of_an_extractor_find_their_weights(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    save_file(timm.create_model(name).state_dict(), tmp_path / "w.safetensors")
+    backbone = build_backbone(
+        name, weights=tmp_path / "w.safetensors", supervision="x", output_stride=32
+    )
+    left_out = {key.split(".")[0] for key in backbone.card["left_out"]}
+    assert left_out <= {"head", "norm", "fc_norm"}
+    backbone(torch.zeros(1, 3, 40, 40))[-1].sum().backward()
+
+
+def test_the_classifier_stands_on_a_transformer() -> None:
+    classifier = Classifier(scratch("test_vit"), ("a", "b", "c"), None, levels=2)
+    images = torch.randint(0, 256, (2, 3, 33, 47), dtype=torch.uint8)
+    logits = classifier(images)
+    assert logits.linear.shape == (2, 2, 3)
+    maps = CamMaker(classifier, scales=(1.0, 0.5))(images, [[0], [1, 2]])
+    assert [tuple(one.shape) for one in maps] == [(1, 9, 12), (2, 9, 12)]
 
 
 @torch.no_grad()
@@ -151,7 +229,8 @@ def test_a_folded_norm_must_stay_frozen(tmp_path: Path) -> None:
         ({"name": "resnet_50"}, "no network called 'resnet_50'"),
         ({"name": "hrnet_w18_small", "output_stride": 16}, "output stride 16"),
         ({"name": "swin_tiny_patch4_window7_224"}, "output stride 16"),
-        ({"name": "vit_tiny_patch16_224"}, "photos of any size"),
+        ({"name": "vit_tiny_patch16_224", "output_stride": 8}, "set output_stride=16"),
+        ({"name": "mixer_s16_224"}, "photos of any size"),
         ({"name": NAME, "weights": "coco"}, "scratch, imagenet or the path"),
         ({"name": NAME, "frozen_norm": True}, "nothing to keep"),
         ({"name": "test_resnet", "conv_head": True}, "conv_head=False"),
