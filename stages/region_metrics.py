@@ -31,12 +31,11 @@ LEAST_MASS = 1.0
 """Cells that a token must hold to count."""
 
 
-def entropy(shares: Float[np.ndarray, "*k c"]) -> Float64[np.ndarray, "*k"]:
-    """-sum p log p along the last axis, in nats; 0 log 0 = 0."""
+def entropy(shares: Float[np.ndarray, "k c"]) -> Float64[np.ndarray, " k"]:
+    """-sum p log p of each row, in nats; 0 log 0 = 0."""
     p = shares.astype(np.float64)
     logs = np.log(p, out=np.zeros_like(p), where=p > 0)
-    found: Float64[np.ndarray, "*k"] = -(p * logs).sum(axis=-1)
-    return np.maximum(found, 0.0)
+    return np.maximum(-(p * logs).sum(axis=1), 0.0)
 
 
 def hardened(regions: Float[np.ndarray, "k h w"]) -> Float[np.ndarray, "k h w"]:
@@ -64,7 +63,8 @@ def semantics(
     if not kept.any():
         return found
     shares = held[kept] / mass[kept, None]
-    found["S"], found["D"] = float(entropy(shares).mean()), float(entropy(shares.mean(axis=0)))
+    found["S"] = float(entropy(shares).mean())
+    found["D"] = float(entropy(shares.mean(axis=0, keepdims=True))[0])
     if len(present) > 1:
         most = float(np.log(len(present)))
         found["S_normalised"], found["D_normalised"] = 1 - found["S"] / most, found["D"] / most
@@ -113,8 +113,6 @@ class RegionMetrics:
 
         Returns its metrics, named as in `figures` with a slash; NaN where undefined.
         """
-        if regions.shape[1:] != label.shape:
-            raise ValueError(f"regions {regions.shape[1:]} and label {label.shape} differ in size")
         classes, instances = class_groups(label), instance_groups(label, self.countable)
         found = {"overlap": overlap(regions, classes >= 0)}
         for kind, given in (("soft", regions), ("hard", hardened(regions))):

@@ -1,7 +1,7 @@
 """What the regions of a trained network hold, measured on photos that have a mask."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +22,15 @@ BLANK = torch.zeros(1, 3, 32, 32, dtype=torch.uint8)
 """A small photo that shows whether a head gives regions at all."""
 
 
+class RegionMap(NamedTuple):
+    """Regions of a batch of photos on their grid."""
+
+    regions: Float32[np.ndarray, "b k h w"]
+    """In [0, 1], a token each."""
+    stride: int
+    """Pixels of the photo per cell."""
+
+
 class Regions:
     """The regions that a network gives for photos, on the grid where they were made."""
 
@@ -31,8 +40,8 @@ class Regions:
         self.precision = precision
 
     @torch.inference_mode()
-    def __call__(self, images: Images) -> "tuple[Float32[np.ndarray, 'b k h w'], int] | None":
-        """(P in [0, 1], pixels per cell) of photos of one size; None: the head has no regions.
+    def __call__(self, images: Images) -> RegionMap | None:
+        """The regions of photos of one size; None where the head makes none.
 
         The grid may reach beyond the photos, which the backbone pads at the bottom and the right.
         """
@@ -42,7 +51,7 @@ class Regions:
         if "regions" not in aux:
             return None
         regions = aux["regions"].float().cpu().numpy()
-        return regions, logits.shape[2] * self.segmenter.head.stride // regions.shape[2]
+        return RegionMap(regions, logits.shape[2] * self.segmenter.head.stride // regions.shape[2])
 
 
 def region_scores(
