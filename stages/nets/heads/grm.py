@@ -63,7 +63,7 @@ class Grm(nn.Module):
         votes = self.vote(x).flatten(2).softmax(dim=1)  # b n hw, sums to 1 over nodes
         values = self.value(x).flatten(2).transpose(1, 2)  # b hw d
         evidence = votes @ values / votes.sum(dim=2, keepdim=True).clamp_min(1e-6)
-        meaning = self.embed(self.embeddings).expand(len(x), -1, -1)
+        meaning = self.embed(self.embeddings).expand(x.shape[0], -1, -1)
         return self.fuse(torch.cat([evidence, meaning.to(evidence.dtype)], dim=2))
 
     def mixed_adjacency(self, nodes: Float[Tensor, "b n d"]) -> Float[Tensor, "b n n"]:

@@ -91,7 +91,7 @@ class Rse(nn.Module):
 
         `query` has exactly twice the rows and columns of `key`. Cells off the map have weight 0.
         """
-        b, c, (rows, columns) = len(key), key.shape[1], key.shape[-2:]
+        b, c, (rows, columns) = key.shape[0], key.shape[1], key.shape[-2:]
         asked = query.view(b, self.groups, c // self.groups, rows, 2, columns, 2)
         asked = asked.permute(0, 1, 3, 5, 4, 6, 2).reshape(b, self.groups, rows, columns, 4, -1)
         keys = self._regions(key)
