@@ -51,8 +51,9 @@ class SemanticAttention(nn.Module):
         classes = self.class_norm(embeddings)
         scores = self.scores(x, classes)
         values = self._by_head(self.value(classes))  # b heads k d
-        said = (self.shares(scores).to(values.dtype) @ values).transpose(2, 3)  # b heads d hw
-        x = x + self.out(said.reshape(x.shape))
+        said = (self.shares(scores).to(values.dtype) @ values).transpose(1, 2).flatten(2)
+        # b p width, seen as a map: channels last, as the convolutions like it on a CPU
+        x = x + self.out(said.transpose(1, 2).unflatten(2, x.shape[2:]))
         masks = scores.mean(dim=1).transpose(1, 2)  # b k hw
         return x + self.mlp(x), masks.unflatten(2, x.shape[2:])
 

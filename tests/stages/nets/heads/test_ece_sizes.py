@@ -195,3 +195,14 @@ def test_a_step_through_a_backbone(name: str, stride: int) -> None:
     stem = next(backbone.parameters()).grad
     assert stem is not None
     assert stem.any()
+
+
+def test_a_step_in_half_precision() -> None:
+    torch.manual_seed(0)
+    head, labels = EceHead(CHANNELS, STRIDES, CLASSES, SMALL).train(), labels_of(CLASSES)
+    with torch.autocast("cpu", torch.bfloat16):
+        logits, aux = head(maps_of((64, 96), CHANNELS, STRIDES))
+    loss = Criterion(head, stride=8, lovasz=0.0)(logits, aux, labels, None, head.targets(labels))
+    loss.backward()
+    assert loss.dtype == torch.float32
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in head.parameters())
