@@ -94,7 +94,7 @@ def test_the_first_loss_is_finite_and_reaches_every_parameter(
     assert zero == []
 
 
-@pytest.mark.parametrize("size", [(1, 1), (33, 47), (64, 16)])
+@pytest.mark.parametrize("size", [(1, 1), (33, 47)])
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("head", HEADS)
 def test_every_pixel_of_any_photo_gets_a_class(
