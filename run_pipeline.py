@@ -6,6 +6,8 @@ python run_pipeline.py --recipe folder --dataset.root photos --dataset.tags tags
 python run_pipeline.py --from labels --labels.crf.iterations 5      a stage and what follows, anew
 python run_pipeline.py --until labels | --only inspect | --force cams | --dry-run
 python run_pipeline.py status | why labels | verify | gc
+python run_pipeline.py compare --heads none,aspp,grm --seeds 3      heads on the same pseudo-labels
+python run_pipeline.py compare runs/a runs/b                        finished runs, if that is fair
 python run_pipeline.py labels --help                               what a stage's settings mean
 """
 
@@ -16,23 +18,18 @@ from importlib import import_module
 from pipeline import cli
 from pipeline.graph import Pipeline, Stage
 from stages.headline import headline
-from stages.masks import beside
+from stages.masks import beside, known
 from stages.recipes import RECIPES, Recipe
 
 
-def build(recipe: Recipe) -> Pipeline:
-    """The stages of a recipe. Only scoring and the declared upper bound have an edge to masks.
+def shared(recipe: Recipe) -> list[Stage]:
+    """The stages before any network is trained on labels. Only scoring has an edge to masks."""
 
-    Where no folder of masks is known there is no upper bound to train: the run goes on without.
-    """
-
-    def stage(name: str, section: str, *inputs: str, **changes: object) -> Stage:
-        config = getattr(recipe, section).model_copy(update=changes)
-        return Stage(name, f"stages.{name.removesuffix('-masks')}", section, config, inputs)
+    def stage(name: str, section: str, *inputs: str) -> Stage:
+        return Stage(name, f"stages.{name}", section, getattr(recipe, section), inputs)
 
     found = beside(recipe.masks, recipe.dataset.root)
-    trained_on = "masks" if recipe.segment.labels == "masks" else "labels"
-    stages = [
+    return [
         stage("index", "dataset"),
         Stage("masks", "stages.masks", "masks", found, ("index",)),
         stage("graph", "graph", "index"),
@@ -40,26 +37,52 @@ def build(recipe: Recipe) -> Pipeline:
         stage("cams", "cams", "index", "graph", "classify"),
         stage("labels", "labels", "index", "cams"),
         stage("inspect", "inspect", "index", "masks", "cams", "labels"),
-        stage("segment", "segment", "index", "graph", "classify", trained_on),
-        stage("evaluate", "evaluate", "index", "masks", "graph", "segment"),
     ]
-    if recipe.upper_bound and (found.root is not None or recipe.dataset.reader == "demo"):
-        above = ("index", "graph", "classify", "masks")
-        stages += [
-            stage("segment-masks", "segment", *above, labels="masks"),
-            Stage(
-                "evaluate-masks",
-                "stages.evaluate",
-                "evaluate",
-                recipe.evaluate,
-                {"index": "index", "masks": "masks", "graph": "graph", "segment": "segment-masks"},
-            ),
-        ]
-    stages.append(stage("report", "report", *(one.name for one in stages)))
-    return Pipeline(stages)
 
 
-COMMANDS: tuple[str, ...] = ("score", "export", "predict")
+def network(recipe: Recipe, segment: str, evaluate: str, **changes: object) -> list[Stage]:
+    """Training and evaluation of one network under these names, with `changes` of its settings."""
+    config = recipe.segment.model_copy(update=changes)
+    trained_on = "masks" if config.labels == "masks" else "labels"
+    reads = ("index", "graph", "classify", trained_on)
+    scored = {"index": "index", "masks": "masks", "graph": "graph", "segment": segment}
+    return [
+        Stage(segment, "stages.segment", "segment", config, reads),
+        Stage(evaluate, "stages.evaluate", "evaluate", recipe.evaluate, scored),
+    ]
+
+
+def bounded(recipe: Recipe) -> bool:
+    """Whether an upper bound is wanted and may be trained: some folder of masks is known."""
+    found = beside(recipe.masks, recipe.dataset.root)
+    return recipe.upper_bound and (known(found) or recipe.dataset.reader == "demo")
+
+
+def build(recipe: Recipe) -> Pipeline:
+    """The stages of a recipe. Only scoring and the declared upper bound have an edge to masks.
+
+    Where no folder of masks is known there is no upper bound to train: the run goes on without.
+    """
+    stages = [*shared(recipe), *network(recipe, "segment", "evaluate")]
+    if bounded(recipe):
+        stages += network(recipe, "segment-masks", "evaluate-masks", labels="masks")
+    reads = [stage.name for stage in stages]
+    return Pipeline([*stages, Stage("report", "stages.report", "report", recipe.report, reads)])
+
+
+def build_comparison(recipe: Recipe) -> Pipeline:
+    """The stages of a recipe with a network for each head and seed, on the same pseudo-labels."""
+    compared = recipe.compare.settled(recipe.segment.seed)
+    stages = shared(recipe)
+    for arm in compared.arms(bounds=bounded(recipe) and recipe.segment.labels != "masks"):
+        changes: dict[str, object] = {"head": arm.head, "seed": arm.seed}
+        changes |= {"labels": "masks"} if arm.masks else {}
+        stages += network(recipe, arm.segment, arm.evaluate, **changes)
+    reads = [stage.name for stage in stages]
+    return Pipeline([*stages, Stage("compare", "stages.compare", "compare", compared, reads)])
+
+
+COMMANDS: tuple[str, ...] = ("score", "export", "predict", "compare")
 """Commands beside the pipeline's own; each is `main(argv)` of a module in stages/commands."""
 
 
@@ -76,6 +99,7 @@ def main() -> int:
         program="run_pipeline.py",
         recipes=RECIPES,
         build=build,
+        pipelines={"compare": build_comparison},
         commands={name: partial(command, name) for name in COMMANDS},
         closing=headline,
         description=str(__doc__),

@@ -1,10 +1,12 @@
 """Masks drawn by people: read for scoring only, and only through this door.
 
-A masks artifact holds `masks.jsonl` (one usable mask a line, sorted by id), `classes.json` and
-`problems.jsonl`. Masks come as palette or grey PNGs with one number a pixel, or painted in the
-colours of the class table.
+A masks artifact holds `masks.jsonl` (one usable mask a line, sorted by id), `policy.json` (how
+they were made, a digest of all), `classes.json` and `problems.jsonl`. Masks come as palette or grey
+PNGs with one number a pixel, or painted in the colours of the class table.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -14,14 +16,16 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from PIL import Image
 
-from data.files import digest, inside, read_lines, write_lines
+from data.files import digest, inside, read_lines, replacing, write_lines
 from data.labels import IGNORE, check_label
 from data.manifest import CLASSES
 from data.records import Mask, Photo, Problem, Split
 from knowledge.classes import ClassTable
 
 MASKS = "masks.jsonl"
-
+POLICY = "policy.json"
+DRAWN = "masks"
+"""Folder of the masks that the stage drew itself, within its artifact."""
 
 NOTES = {
     "coloured": "the mask is painted in colours and is read by the palette of the class table",
@@ -98,7 +102,9 @@ class MaskIndex:
 
 
 def mask_folder(inputs: Mapping[str, Path], places: Mapping[str, Path]) -> Path:
-    """The folder of masks: as set, else `SegmentationClass` beside the photos, else the demo's."""
+    """The folder of masks: drawn by the stage, as set, `SegmentationClass`, or the demo's."""
+    if "masks" in inputs and (inputs["masks"] / DRAWN).is_dir():
+        return inputs["masks"] / DRAWN
     if "masks.root" in places:
         return places["masks.root"]
     if "dataset.root" in places:
@@ -110,6 +116,15 @@ def write_masks(artifact: Path, masks: Iterable[Mask], *, by_category: bool) -> 
     """Write masks.jsonl; `masks` come sorted by id. Returns how many there were."""
     lines = ({**asdict(mask), "by_category": by_category} for mask in masks)
     return write_lines(artifact / MASKS, lines)
+
+
+def write_policy(artifact: Path, masks: Iterable[Mask], made: Mapping[str, object]) -> None:
+    """Write policy.json: how the masks were `made`, their number and a digest of the whole set."""
+    lines = [f"{mask.id} {mask.sha256}\n" for mask in masks]
+    sha256 = hashlib.sha256("".join(lines).encode()).hexdigest()
+    said = {**made, "masks": len(lines), "sha256": sha256}
+    with replacing(artifact / POLICY) as temporary:
+        temporary.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
 def check_mask(

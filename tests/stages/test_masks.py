@@ -1,5 +1,6 @@
 """The only door to masks: what is usable, what is not, and none at all."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.key import places
 from stages import index, masks
 from stages.index import Demo
 from stages.masks import Config
+from tests.coco_files import thing, write_coco
 from tests.datasets import write_list, write_mask, write_photo, write_voc
 
 LABEL = np.zeros((24, 32), np.uint8)
@@ -212,3 +214,99 @@ def test_colours_mean_the_table_of_the_data_set(tmp_path: Path) -> None:
     found, _ = _run(Config(), artifact, tmp_path / "out", root)
     assert found.classes.names == ("zebra",)
     assert found.masks[0].labels == (1,)
+
+
+def _coco(root: Path) -> Path:
+    """Two training photos, one without objects, and one val photo with a crowd."""
+    crowd = {"size": [24, 32], "counts": [700, 68]}
+    write_coco(root, "train2014", {"a": [thing(18), thing(90)], "b": []})
+    write_coco(root, "val2014", {"v": [thing(1), thing(1, crowd, crowd=True)]})
+    return root
+
+
+def test_masks_are_drawn_from_instances(tmp_path: Path) -> None:
+    root = _coco(tmp_path / "coco")
+    write_mask(root / "SegmentationClass" / "a.png", LABEL, VOC)  # other masks lie beside them
+    artifact = _index(tmp_path / "index", reader="coco", root=root, untagged="negative")
+    config = Config(source="instances")
+    found, problems = _run(config, artifact, tmp_path / "out", root, workers=2)
+    assert not problems
+    assert [(one.id, one.split, one.labels) for one in found.masks] == [
+        ("a", "train", (80,)),
+        ("b", "train", ()),
+        ("v", "val", (1,)),
+    ]
+    val = found.read(Manifest.read(artifact, root).split("val")[0])
+    assert {0, 1, 255} == set(np.unique(val).tolist())
+    policy = json.loads((tmp_path / "out" / "policy.json").read_text())
+    assert len(policy.pop("sha256")) == 64
+    assert policy == {
+        "source": "instances",
+        "overlap": "later",
+        "crowd": "ignore",
+        "files": ["instances_train2014.json", "instances_val2014.json"],
+        "masks": 3,
+    }
+
+
+def test_the_digest_of_the_set_follows_the_policy(tmp_path: Path) -> None:
+    root = _coco(tmp_path / "coco")
+    artifact = _index(tmp_path / "index", reader="coco", root=root)
+    digests = []
+    for place, crowd in enumerate(("ignore", "class", "ignore")):
+        out = tmp_path / str(place)
+        _run(Config(source="instances", crowd=crowd), artifact, out, root)
+        digests.append(json.loads((out / "policy.json").read_text())["sha256"])
+    assert digests[0] == digests[2] != digests[1]
+
+
+def test_drawn_masks_are_kept_when_a_killed_run_goes_on(tmp_path: Path) -> None:
+    root = _coco(tmp_path / "coco")
+    artifact = _index(tmp_path / "index", reader="coco", root=root)
+    kept = write_mask(tmp_path / "out" / "masks" / "a.png", LABEL, VOC)
+    config = masks.beside(Config(source="instances"), root)
+    masks.run(config, {"index": artifact}, tmp_path / "out", Context(places={"dataset.root": root}))
+    with Image.open(kept) as image:
+        assert (np.asarray(image) == LABEL).all()
+
+
+def test_an_outline_that_cannot_be_drawn_leaves_its_photo_unscored(tmp_path: Path) -> None:
+    root = tmp_path / "coco"
+    write_coco(root, "train2014", {"a": [thing(18)], "b": [thing(18, [[1.0, 2.0]])]})
+    artifact = _index(tmp_path / "index", reader="coco", root=root)
+    found, problems = _run(Config(source="instances"), artifact, tmp_path / "out", root)
+    assert found.ids == ("a",)
+    assert [(one.id, one.problem, one.used) for one in problems] == [("b", "outline", False)]
+
+
+def test_instances_that_are_not_there(tmp_path: Path) -> None:
+    root = write_voc(tmp_path / "voc", {"a": ["cat"]})
+    artifact = _index(tmp_path / "index", reader="voc", root=root)
+    config = Config(source="instances")
+    assert not masks.known(masks.beside(config, root))
+    assert masks.sources(masks.beside(config, root)) == {}
+    assert _run(config, artifact, tmp_path / "out", root)[0].ids == ()
+    with pytest.raises(FileNotFoundError, match=r"set --masks\.instances"):
+        masks.sources(Config(source="instances", instances=tmp_path))
+
+
+def test_sources_of_drawn_masks_are_the_instances_files(tmp_path: Path) -> None:
+    root = _coco(tmp_path / "coco")
+    config = masks.beside(Config(source="instances"), root)
+    assert masks.known(config)
+    assert sorted(masks.sources(config)) == ["instances_train2014.json", "instances_val2014.json"]
+    one = Config(source="instances", instances=root / "annotations" / "instances_val2014.json")
+    assert list(masks.sources(one)) == ["instances_val2014.json"]
+
+
+def test_masks_of_the_real_coco_photos(shared: Path, tmp_path: Path) -> None:
+    """Drawn at the photos' own size, all 50 of them; a mask's classes are among the tags."""
+    root = shared / "coco-tiny"
+    artifact = _index(tmp_path / "index", reader="coco", root=root, untagged="negative")
+    config = Config(source="instances", overlap="smaller")
+    found, problems = _run(config, artifact, tmp_path / "out", root)
+    assert not problems
+    assert len(found.masks) == 50
+    manifest = Manifest.read(artifact, root)
+    for photo, mask in zip(manifest.photos, found.masks, strict=True):
+        assert set(mask.labels) <= {1 + place for place in manifest.tag_indices(photo)}
