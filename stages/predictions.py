@@ -1,0 +1,151 @@
+"""The files of predicted photos: class masks, overlays, and what was found as JSON.
+
+Below the folder of outputs: `masks/<id>.png` (palette PNG, 0 background, 1..C classes),
+`overlays/<id>.jpg`, `found/<id>.json`, which comes last and says that the photo is done,
+`classes.json`, `legend.png`, `problems.jsonl` and `settings.json`: what the folder was made with.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image, ImageDraw
+
+from data.files import replacing, write_lines
+from data.labels import write_label
+from data.manifest import PROBLEMS, write_classes
+from data.own import OwnPhoto
+from knowledge.classes import BACKGROUND, ClassTable
+
+SETTINGS = "settings.json"
+OPACITY = 0.55
+"""Of the class colours over the photo."""
+LINE = 22
+"""Height of a line of the legend in pixels."""
+
+
+class Finding(NamedTuple):
+    """What was found in one photo, on its way to disk."""
+
+    photo: OwnPhoto
+    pixels: UInt8[np.ndarray, "h w 3"]
+    label: UInt8[np.ndarray, "h w"]
+    scores: Mapping[str, float]
+    """By class name, 0..1."""
+    tags: Mapping[str, float] | None
+    """Probability of the tags that were taken; None where the network labelled the photo."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The folder of outputs and what goes into it."""
+
+    folder: Path
+    classes: ClassTable
+    overlays: bool = True
+
+    def done(self, photo: OwnPhoto) -> bool:
+        """Whether everything of the photo is there."""
+        return self._found(photo).is_file() and (
+            not self.overlays or self._overlay(photo).is_file()
+        )
+
+    def _overlay(self, photo: OwnPhoto) -> Path:
+        return self.folder / "overlays" / f"{photo.id}.jpg"
+
+    def _found(self, photo: OwnPhoto) -> Path:
+        return self.folder / "found" / f"{photo.id}.json"
+
+    def begin(self, settings: Mapping[str, Any]) -> None:
+        """Make the folder ready. Raises ValueError where it was made with other settings."""
+        path = self.folder / SETTINGS
+        wanted = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
+        if path.is_file():
+            self._check(json.loads(path.read_text("utf-8")), json.loads(wanted))
+            return
+        with replacing(path) as temporary:
+            temporary.write_text(wanted, "utf-8")
+        write_classes(self.folder, self.classes)
+        with replacing(self.folder / "legend.png") as temporary:
+            legend(self.classes).save(temporary, format="PNG")
+
+    def _check(self, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+        other = sorted(key for key in {*found, *wanted} if found.get(key) != wanted.get(key))
+        if other:
+            raise ValueError(
+                f"{self.folder} holds predictions made with another {', '.join(other)}: give "
+                "another folder with --out, or delete that one"
+            )
+
+    def write(self, finding: Finding) -> OwnPhoto:
+        """Write the files of one photo, the one that says it is done last."""
+        photo, label = finding.photo, finding.label
+        write_label(self.folder / "masks" / f"{photo.id}.png", label, self.classes)
+        if self.overlays:
+            with replacing(self._overlay(photo)) as temporary:
+                overlay(finding.pixels, label, self.classes).save(
+                    temporary, format="JPEG", quality=85
+                )
+        with replacing(self._found(photo)) as temporary:
+            text = json.dumps(self._said(finding), indent=1, ensure_ascii=False)
+            temporary.write_text(text + "\n", "utf-8")
+        return photo
+
+    def _said(self, finding: Finding) -> dict[str, Any]:
+        label = finding.label
+        counts = np.bincount(label.reshape(-1), minlength=256)
+        names = (BACKGROUND, *self.classes.names)
+        said: dict[str, Any] = {
+            "photo": str(finding.photo.path),
+            "size": list(label.shape),
+            "classes": {
+                names[value]: {
+                    "label": int(value),
+                    "area": round(float(counts[value] / label.size), 6),
+                    "pixels": int(counts[value]),
+                    "score": round(float(finding.scores.get(names[value], 0.0)), 4),
+                }
+                for value in np.flatnonzero(counts)
+            },
+        }
+        if finding.tags is not None:
+            said["tags"] = {name: round(float(share), 4) for name, share in finding.tags.items()}
+        return said
+
+    def problems(self, problems: Iterable[Mapping[str, str]]) -> None:
+        """Write problems.jsonl: the photos that cannot be used, and why; none removes the file."""
+        listed = list(problems)
+        if listed:
+            write_lines(self.folder / PROBLEMS, listed)
+        else:
+            (self.folder / PROBLEMS).unlink(missing_ok=True)
+
+
+def overlay(
+    pixels: UInt8[np.ndarray, "h w 3"], label: UInt8[np.ndarray, "h w"], classes: ClassTable
+) -> Image.Image:
+    """The photo with its classes in their colours; the background stays as it is."""
+    photo, painted = Image.fromarray(pixels), Image.fromarray(label)
+    painted.putpalette(classes.palette())
+    # 8-bit work in C: a hundredth of what a forward pass takes.
+    opacity = Image.fromarray(label).point([0, *[round(255 * OPACITY)] * 255])
+    return Image.composite(painted.convert("RGB"), photo, opacity)
+
+
+def legend(classes: ClassTable) -> Image.Image:
+    """The name of every class beside its colour."""
+    names = (BACKGROUND, *classes.names)
+    colours = np.array(classes.palette(), np.uint8).reshape(256, 3)
+    width = 2 * LINE + 10 * max(len(name) for name in names)
+    image = Image.new("RGB", (width, LINE * len(names) + 4), "white")
+    draw = ImageDraw.Draw(image)
+    for place, name in enumerate(names):
+        top = place * LINE + 3
+        box = (4, top, LINE, top + LINE - 5)
+        draw.rectangle(box, fill=tuple(map(int, colours[place])), outline="black")
+        draw.text((LINE + 8, top + 2), name.encode("latin-1", "replace").decode("latin-1"), "black")
+    return image
