@@ -9,8 +9,12 @@ from typing import Any
 def headline(artifacts: Mapping[str, Path]) -> str | None:
     """Lines about the finished stages; `artifacts` maps a stage's name to its directory.
 
-    Scores are mIoU in percent. What needs masks is left out where there were none.
+    Scores are mIoU in percent. What needs masks is left out where there were none. A comparison
+    ends with its table.
     """
+    if "compare" in artifacts:
+        text = (artifacts["compare"] / "compare.txt").read_text(encoding="utf-8")
+        return f"{text}comparison: {artifacts['compare'] / 'compare.html'}"
     quality = _read(artifacts, "inspect", "quality.json")
     network = _read(artifacts, "evaluate", "scores.json")
     above = _read(artifacts, "evaluate-masks", "scores.json")

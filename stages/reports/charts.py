@@ -59,7 +59,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class _Axis:
+class Axis:
     """One direction of a chart: values from `low` to `high` fall on `start` to `end`."""
 
     low: float
@@ -87,12 +87,12 @@ def line_chart(
         return None
     places = [x for x, _ in points] + [mark.place for mark in marks]
     values = [y for _, y in points] + [mark.value for mark in marks]
-    low, high = _widened(min(places), max(places))
-    horizontal = _Axis(low, high, LEFT, WIDTH - RIGHT)
-    low, high = _widened(min(values), max(values))
+    low, high = widened(min(places), max(places))
+    horizontal = Axis(low, high, LEFT, WIDTH - RIGHT)
+    low, high = widened(min(values), max(values))
     step = _step(high - low)
     low, high = math.floor(low / step) * step, math.ceil(high / step) * step
-    vertical = _Axis(low, high, HEIGHT - BOTTOM, TOP)
+    vertical = Axis(low, high, HEIGHT - BOTTOM, TOP)
     return Chart(
         title=title,
         across=across,
@@ -117,12 +117,12 @@ def _points(series: Series) -> list[tuple[float, float]]:
     return found[:: max(1, len(found) // MOST_POINTS)]
 
 
-def _path(series: Series, horizontal: _Axis, vertical: _Axis) -> str:
+def _path(series: Series, horizontal: Axis, vertical: Axis) -> str:
     points = [f"{horizontal.at(x):g} {vertical.at(y):g}" for x, y in _points(series)]
     return f"M{' L'.join(points)}" if points else ""
 
 
-def _widened(low: float, high: float) -> tuple[float, float]:
+def widened(low: float, high: float) -> tuple[float, float]:
     if high > low:
         return low, high
     margin = abs(low) * 0.1 or 0.5

@@ -71,6 +71,19 @@ class Painter:
             self._label(image, self._mask(photo), "Mask drawn by people"),
         )
 
+    def predictions(self, photo: Photo, folders: Mapping[str, Path]) -> tuple[Drawing | None, ...]:
+        """A photo, its mask, and its predictions in `folders`: name of the network -> folder."""
+        image = read_photo(self.manifest.path(photo))
+        found = [
+            self._label(image, read_label(path), f"Prediction of {name}")
+            if path.is_file()
+            else None
+            for name, folder in folders.items()
+            for path in (folder / f"{photo.id}.png",)
+        ]
+        mask = self._label(image, self._mask(photo), "Mask drawn by people")
+        return (self._photo(photo, image), mask, *found)
+
     def _photo(self, photo: Photo, image: UInt8[np.ndarray, "h w 3"]) -> Drawing:
         small = shrunk(image, small_size(photo.size, self.longest))
         said = ", ".join(photo.tags) or "no class"
