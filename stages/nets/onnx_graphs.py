@@ -1,0 +1,212 @@
+"""The networks as ONNX graphs: any size, any batch, 8-bit RGB in, normalisation inside.
+
+Needs `pip install 'tagmask[onnx]'`. The exporter is torch's own (torch.export).
+"""
+
+import copy
+import logging
+import warnings
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+from torch.nn import functional
+
+from data.files import replacing
+from stages.nets.classifier import Branch, Classifier
+from stages.nets.segmenter import Segmenter
+
+NEEDED = ("onnx", "onnxscript")
+SEEN = (2, 3, 70, 90)
+"""(batch, 3, height, width) of the example that the exporter looks at: no number comes twice."""
+CHECKED = ((1, 3, 64, 97), (3, 3, 45, 48))
+"""Sizes at which a written graph is compared with its network."""
+
+
+class SegmentationGraph(nn.Module):
+    """images -> labels (0 background, 1..C classes) and logits, both at the photos' own size."""
+
+    names = ("labels", "logits")
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.segmenter = with_plain_padding(segmenter)
+
+    def forward(
+        self, images: UInt8[Tensor, "b 3 h w"]
+    ) -> tuple[UInt8[Tensor, "b h w"], Float[Tensor, "b c h w"]]:
+        size = (images.shape[-2], images.shape[-1])
+        logits = self.segmenter.full_size(self.segmenter(images).logits, size)
+        return logits.argmax(dim=1).to(torch.uint8), logits
+
+
+class TagGraph(nn.Module):
+    """images -> tags (probability of each class) and maps, one cell a stride, not normalised.
+
+    The weights that the class graph gives are computed once and are constants here.
+    """
+
+    names = ("tags", "maps")
+
+    def __init__(
+        self, classifier: Classifier, *, scored: Branch, mapped: Branch, competition: float
+    ) -> None:
+        super().__init__()
+        self.classifier = with_plain_padding(classifier)
+        self.competition = competition
+        with torch.no_grad():
+            self.register_buffer("scored", weights_of(classifier, scored))
+            self.register_buffer("mapped", weights_of(classifier, mapped))
+
+    scored: Tensor
+    mapped: Tensor
+
+    def forward(
+        self, images: UInt8[Tensor, "b 3 h w"]
+    ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c hs ws"]]:
+        features = self.classifier.features(images)
+        tags = torch.sigmoid(features.mean(dim=(2, 3)) @ self.scored.T)
+        logits = functional.conv2d(features, self.mapped[:, :, None, None])
+        maps = torch.relu(logits)
+        if self.competition > 0:
+            maps = maps * torch.softmax(logits, dim=1) ** self.competition
+        return tags, maps
+
+
+def weights_of(classifier: Classifier, branch: Branch) -> Float[Tensor, "c d"]:
+    """The weights of `branch`; linear ones where there is no graph, as in `Logits.of`."""
+    found = classifier.class_weights("linear" if classifier.graph is None else branch)
+    return found.detach().clone()
+
+
+def with_plain_padding(network: nn.Module) -> Any:
+    """A copy on the CPU whose "same" convolutions pad by constants, with the same results.
+
+    How much TensorFlow's "same" pads depends on the size of the map. Here every map is a multiple
+    of the strides that follow, for the backbone pads the photo; the padding is then k - s for a
+    kernel that spans k cells, at stride s. An exporter that keeps sizes open would carry the
+    general formula through every layer.
+    """
+    plain = copy.deepcopy(network).cpu().eval()
+    _replace(plain)
+    return plain
+
+
+def _replace(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, Conv2dSame):
+            setattr(module, name, _padded(child))
+        else:
+            _replace(child)
+
+
+def _padded(conv: Conv2dSame) -> nn.Sequential:
+    spans = [(k - 1) * d + 1 for k, d in zip(conv.kernel_size, conv.dilation, strict=True)]
+    rows, columns = (max(n - s, 0) for n, s in zip(spans, conv.stride, strict=True))
+    plain = nn.Conv2d(
+        conv.in_channels,
+        conv.out_channels,
+        conv.kernel_size,
+        conv.stride,
+        0,
+        conv.dilation,
+        conv.groups,
+        conv.bias is not None,
+    )
+    plain.load_state_dict(conv.state_dict())
+    sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
+    return nn.Sequential(nn.ZeroPad2d(sides), plain)
+
+
+def write_onnx(path: Path, graph: SegmentationGraph | TagGraph) -> float | None:
+    """Write `graph` and compare it with its network; the largest difference, None if unchecked.
+
+    It is checked where onnxruntime is installed. Raises ValueError where the exporter is not
+    installed, cannot do this network, or made a graph with other results.
+    """
+    missing = [name for name in NEEDED if find_spec(name) is None]
+    if missing:
+        raise ValueError(
+            f"--onnx needs {', '.join(missing)}: pip install 'tagmask[onnx]' (or '.[onnx]' in a "
+            "checkout)"
+        )
+    with replacing(path) as temporary:
+        _export(graph.eval(), temporary)
+    return None if find_spec("onnxruntime") is None else _difference(path, graph)
+
+
+def _export(graph: SegmentationGraph | TagGraph, path: Path) -> None:
+    import onnx
+
+    free = torch.export.Dim.DYNAMIC
+    level = logging.root.manager.disable
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own libraries
+        logging.disable(logging.WARNING)
+        try:
+            program = torch.onnx.export(
+                graph,
+                (torch.zeros(SEEN, dtype=torch.uint8),),
+                dynamo=True,
+                dynamic_shapes=({0: free, 2: free, 3: free},),
+                input_names=["images"],
+                output_names=list(graph.names),
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as problem:
+            reason = str(problem).strip().splitlines()[0]
+            raise ValueError(
+                f"this network cannot be written as ONNX ({reason}): export it without --onnx"
+            ) from problem
+        finally:
+            logging.disable(level)
+    assert program is not None
+    model = program.model_proto
+    _name_sizes(model)
+    onnx.save(model, str(path))
+
+
+def _name_sizes(model: Any) -> None:
+    """Call the open sizes batch, height and width, instead of what the exporter made up."""
+    sizes = {4: ("batch", None, "height", "width"), 3: ("batch", "height", "width"), 2: ("batch",)}
+    cells = {"maps": ("batch", None, "rows", "columns")}
+    for value in (*model.graph.input, *model.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        for dim, name in zip(dims, cells.get(value.name, sizes[len(dims)]), strict=False):
+            if name is not None:
+                dim.dim_param = name
+    del model.graph.value_info[:]
+
+
+def _difference(path: Path, graph: SegmentationGraph | TagGraph) -> float:
+    """The largest difference of any number, over photos of noise of several sizes."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    rng, worst = np.random.default_rng(0), 0.0
+    for shape in CHECKED:
+        images = rng.integers(0, 256, shape, dtype=np.uint8)
+        with torch.inference_mode():
+            wanted = graph(torch.from_numpy(images))
+        found = session.run(list(graph.names), {"images": images})
+        worst = max(worst, _worst(wanted, found, graph.names))
+    if not worst < 1e-3:
+        path.unlink()
+        raise ValueError(f"the ONNX graph differs from its network by {worst:.3g}: not written")
+    return worst
+
+
+def _worst(wanted: Sequence[Tensor], found: Sequence[Any], names: Sequence[str]) -> float:
+    """Of the numbers; labels may differ where two classes are as good as equal."""
+    pairs = zip(names, wanted, found, strict=True)
+    return max(
+        float(np.abs(one.numpy() - other).max(initial=0.0)) if one.shape == other.shape else np.inf
+        for name, one, other in pairs
+        if name != "labels"
+    )
