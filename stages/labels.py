@@ -12,9 +12,8 @@ and thresholds.json: the background scores in force, how they were chosen, and t
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Int64
 
-    from stages.pseudo_label import Recipe
+    from knowledge.classes import ClassTable
+    from stages.pseudo_label import Job, Recipe
 
 VERSION = 1
 
@@ -80,7 +80,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     """
     from data.files import replacing
     from data.manifest import Manifest
-    from stages.pseudo_label import Job, write_pseudo_label
+    from stages.pseudo_label import Job
 
     manifest = Manifest.of(inputs, context.places)
     photos, cams = manifest.split("train"), inputs["cams"]
@@ -94,10 +94,28 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     mine = sorted(context.mine(photos), key=lambda photo: (photo.size, photo.id))
     todo = [photo for photo in mine if not _labelled(out, photo.id)]
     jobs = (Job(photo.id, manifest.path(photo), cams / f"{photo.id}.npz", out) for photo in todo)
-    label = partial(write_pseudo_label, recipe=recipe, classes=manifest.classes)
-    labelled = map_unordered(label, jobs, workers=context.workers, name=attrgetter("id"))
-    for _ in context.track(labelled, total=len(mine), done=len(mine) - len(todo)):
+    done = _write(jobs, recipe, manifest.classes, context)
+    for _ in context.track(done, total=len(mine), done=len(mine) - len(todo)):
         pass
+
+
+def _write(
+    jobs: "Iterator[Job]", recipe: "Recipe", classes: "ClassTable", context: Context
+) -> "Iterator[Job]":
+    """Read, refine and write in three streams of threads: photos that are done, in order."""
+    from stages.crf.engines import available
+    from stages.crf.refine import refine_many
+    from stages.crf.threads import in_order
+    from stages.pseudo_label import read_item, write_pseudo_label
+
+    backend, said = available(recipe.crf.backend)
+    if said:
+        context.note(said)
+    crf = recipe.crf.model_copy(update={"backend": backend})
+    items = in_order(partial(read_item, recipe=recipe), jobs, workers=context.workers)
+    refined = refine_many(items, crf, workers=context.workers, device=context.device)
+    write = partial(write_pseudo_label, classes=classes)
+    return in_order(write, refined, workers=context.workers)
 
 
 def _check_places(ids: set[str]) -> None:
@@ -157,6 +175,7 @@ def _card(config: Config, recipe: "Recipe", counts: "Int64[np.ndarray, ' q']") -
             **config.crf.numbers()._asdict(),
             "normalization": config.crf.normalization,
             "scale": config.scale or "longest side / 500",
-            "library": "own NumPy and SciPy permutohedral lattice",
+            "backend": config.crf.backend,
+            "mode": config.crf.mode,
         },
     }

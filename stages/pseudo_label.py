@@ -13,7 +13,7 @@ from data.labels import IGNORE, write_grey, write_label
 from data.photos import read_photo
 from knowledge.classes import ClassTable
 from stages.crf.parameters import CrfParameters
-from stages.crf.refine import refine
+from stages.crf.refine import Item, refine
 
 Unary = Literal["scores", "hard"]
 
@@ -64,8 +64,8 @@ class Job(NamedTuple):
     out: Path
 
 
-def write_pseudo_label(job: Job, *, recipe: Recipe, classes: ClassTable) -> None:
-    """Make one photo's label, full label and confidence; the label, written last, says it is done.
+def read_item(job: Job, *, recipe: Recipe) -> Item:
+    """The CRF's input for one photo, labelled with its job and CAM.
 
     Raises ValueError naming the file where photo and CAM do not fit or one cannot be read.
     """
@@ -75,24 +75,44 @@ def write_pseudo_label(job: Job, *, recipe: Recipe, classes: ClassTable) -> None
             f"{job.cam} is of a photo of {cam.size} pixels (height, width), {job.photo} has "
             f"{image.shape[:2]}: the photo changed since, index it again"
         )
-    made = pseudo_label(image, cam, recipe)
-    write_grey(job.out / "confidence" / f"{job.id}.png", made.confidence)
-    write_label(job.out / "full" / f"{job.id}.png", made.full, classes)
-    write_label(job.out / f"{job.id}.png", made.label, classes)
+    return crf_item(image, cam, recipe)._replace(name=job.id, label=(job, cam))
 
 
-def pseudo_label(image: UInt8[np.ndarray, "h w 3"], cam: Cam, recipe: Recipe) -> PseudoLabel:
-    """Label every pixel of a photo by its own classes or background.
-
-    Three CRFs at three background scores, which share the photo's lattices: one for the complete
-    labelling, two for the band. An object is kept where it wins at the high background score,
-    background where it wins at both others' ends, the rest is ignored (jiwoon-ahn/irn:
-    step/cam_to_ir_label.py).
-    """
+def crf_item(image: UInt8[np.ndarray, "h w 3"], cam: Cam, recipe: Recipe) -> Item:
+    """A photo with three labellings at three background scores, which share its lattices."""
     maps = cam.upsampled(cam.normalised())
     unaries = [UNARIES[recipe.unary](maps, score, recipe) for score in recipe.thresholds]
     scale = max(cam.size) / 500 if recipe.scale is None else recipe.scale
-    q = refine(image, np.stack(unaries), recipe.crf, scale=scale)
+    return Item(image, np.stack(unaries), scale)
+
+
+def write_pseudo_label(
+    refined: tuple[Item, Float32[np.ndarray, "3 k h w"]], *, classes: ClassTable
+) -> Job:
+    """Write one photo's label, full label and confidence; the label, written last, says so."""
+    item, q = refined
+    job, cam = item.label
+    made = labelled(q, cam)
+    write_grey(job.out / "confidence" / f"{job.id}.png", made.confidence)
+    write_label(job.out / "full" / f"{job.id}.png", made.full, classes)
+    write_label(job.out / f"{job.id}.png", made.label, classes)
+    return job
+
+
+def pseudo_label(image: UInt8[np.ndarray, "h w 3"], cam: Cam, recipe: Recipe) -> PseudoLabel:
+    """Label every pixel of a photo by its own classes or background."""
+    item = crf_item(image, cam, recipe)
+    q = refine(image, item.probabilities, recipe.crf, scale=item.scale)
+    return labelled(q, cam)
+
+
+def labelled(q: Float32[np.ndarray, "3 k h w"], cam: Cam) -> PseudoLabel:
+    """Labels from the CRF's probabilities at the three background scores.
+
+    One gives the complete labelling, two bound the band: an object is kept where it wins at the
+    high background score, background where it wins at both others' ends, the rest is ignored
+    (jiwoon-ahn/irn: step/cam_to_ir_label.py).
+    """
     names = np.concatenate([[0], cam.classes + 1]).astype(np.uint8)
     full, foreground, background = names[q.argmax(axis=1)]
     unsure = (foreground == 0) & (background != 0)

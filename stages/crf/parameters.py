@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple
 from pydantic import BaseModel, Field
 
 Normalization = Literal["symmetric", "before", "after", "none"]
+Backend = Literal["numba", "torch", "reference", "pydensecrf"]
+Mode = Literal["exact", "frozen"]
 SetName = Literal["deeplab", "irn_label", "psa_seam", "toco_pseudo", "toco_seg", "mctformer_seg"]
 
 
@@ -65,6 +67,19 @@ class CrfParameters(BaseModel, frozen=True, extra="forbid"):
     )
     normalization: Normalization = Field(
         "symmetric", description="where a kernel's row sums divide: both sides, one side, nowhere"
+    )
+    backend: Backend = Field(
+        "numba",
+        description="numba: compiled, all cores; torch: batches of photos, for a GPU; reference: "
+        "NumPy, to read; pydensecrf: the library, if installed. All give the same labels",
+    )
+    mode: Mode = Field(
+        "exact",
+        description="exact, or frozen: pixels that are sure of their label are skipped for some "
+        "iterations (numba only; more than 99.99 % of labels as in exact)",
+    )
+    margin: float = Field(
+        10.0, ge=5, description="lead of the first label's logit that makes a pixel sure (frozen)"
     )
 
     def numbers(self, scale: float = 1.0) -> Numbers:

@@ -1,19 +1,27 @@
-"""Refine label probabilities of a photo by the dense CRF."""
+"""Refine label probabilities of photos by the dense CRF: one, or a stream of them on all cores."""
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from stages.crf.kernels import bilateral_kernel, gaussian_kernel
-from stages.crf.mean_field import mean_field
-from stages.crf.parameters import CrfParameters, Normalization, Numbers
+from stages.crf.lattice import Lattice, check_image, check_probabilities
+from stages.crf.parameters import CrfParameters
+from stages.crf.threads import in_order
 
-Backend = Literal["reference"]
 
-TINY = 1e-12
-"""Probabilities below it count as it: a score of 0 has a finite energy."""
+class Item(NamedTuple):
+    """A photo for `refine_many`; see `refine`."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    probabilities: Float[np.ndarray, "*groups k h w"]
+    scale: float = 1.0
+    name: str = ""
+    """What an error calls the photo."""
+    label: Any = None
+    """Whatever belongs to the photo and is wanted back beside its result."""
 
 
 def refine(
@@ -22,7 +30,6 @@ def refine(
     parameters: CrfParameters,
     *,
     scale: float = 1.0,
-    backend: Backend = "reference",
 ) -> Float32[np.ndarray, "*groups k h w"]:
     """Label probabilities Q of every pixel, from the softmax or scores of the labels present.
 
@@ -35,52 +42,33 @@ def refine(
     Raises ValueError for an image that is not uint8 RGB, sizes that differ, and probabilities that
     are negative or not finite.
     """
-    check(image, probabilities)
-    *groups, labels, height, width = probabilities.shape
-    if labels == 1:  # nothing to decide; a one-label unary has no other label to compare with
-        return np.ones(probabilities.shape, np.float32)
-    energies = -np.log(np.maximum(probabilities, TINY)).astype(np.float32)
-    unary = energies.reshape(-1, labels, height * width)
-    numbers = parameters.numbers(scale)
-    q = BACKENDS[backend](image, unary, numbers, parameters.normalization)
-    return q.reshape(*groups, labels, height, width)
+    check_image(image)
+    check_probabilities(probabilities, (image.shape[0], image.shape[1]))
+    return Lattice(image, parameters, scale=scale, lasting=False).refine(probabilities)
 
 
-def check(image: np.ndarray, probabilities: np.ndarray) -> None:
-    """Raise ValueError for what would pass through the CRF and come out wrong."""
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(
-            f"the dense CRF takes a uint8 RGB image (h, w, 3), not {image.dtype} {image.shape}: "
-            "give it the decoded photo, before any normalisation"
-        )
-    if probabilities.shape[-2:] != image.shape[:2] or probabilities.ndim < 3:
-        raise ValueError(
-            f"probabilities {probabilities.shape} do not fit an image of {image.shape[:2]} pixels: "
-            "give (k, h, w) at the size of the image"
-        )
-    if 0 in probabilities.shape:
-        raise ValueError(f"probabilities {probabilities.shape} have no label or no pixel")
-    if not np.isfinite(probabilities).all() or (probabilities < 0).any():
-        raise ValueError("probabilities for the dense CRF hold NaN, infinite or negative values")
+def refine_many(
+    items: Iterable[Item], parameters: CrfParameters, *, workers: int = 1, device: str = "auto"
+) -> Iterator[tuple[Item, Float32[np.ndarray, "*groups k h w"]]]:
+    """Yield each item with its Q, in the order of `items`, as soon as it is ready.
+
+    `workers` threads share the lattices that depend on the size alone; numba lets them run side by
+    side. The backend torch takes batches of photos on `device` instead. At most 2 * workers + 1
+    photos are held at a time, so `items` may be a generator over a whole data set. Results do not
+    depend on the number of workers. The first error ends the stream.
+    """
+    if parameters.backend == "torch":
+        from stages.crf.batch import refine_batches
+
+        yield from refine_batches(items, parameters, device=device)
+        return
+    yield from in_order(partial(_refined, parameters), items, workers=workers)
 
 
-def reference(
-    image: UInt8[np.ndarray, "h w 3"],
-    unary: Float32[np.ndarray, "g k n"],
-    numbers: Numbers,
-    normalization: Normalization,
-) -> Float32[np.ndarray, "g k n"]:
-    """NumPy and SciPy, one core; results of pydensecrf."""
-    if numbers.iterations == 0:
-        return mean_field(unary, (), iterations=0, normalization=normalization)
-    smoothness = gaussian_kernel(image.shape[0], image.shape[1], numbers.gaussian_sxy)
-    appearance = bilateral_kernel(image, numbers.bilateral_sxy, numbers.bilateral_srgb)
-    return mean_field(
-        unary,
-        ((numbers.gaussian_weight, smoothness), (numbers.bilateral_weight, appearance)),
-        iterations=numbers.iterations,
-        normalization=normalization,
-    )
-
-
-BACKENDS: dict[Backend, Callable[..., np.ndarray]] = {"reference": reference}
+def _refined(
+    parameters: CrfParameters, item: Item
+) -> tuple[Item, Float32[np.ndarray, "*groups k h w"]]:
+    try:
+        return item, refine(item.image, item.probabilities, parameters, scale=item.scale)
+    except ValueError as error:
+        raise ValueError(f"{item.name}: {error}" if item.name else str(error)) from error

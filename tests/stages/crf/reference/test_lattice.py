@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from stages.crf.kernels import bilateral_kernel, gaussian_kernel, positions
-from stages.crf.lattice import Lattice, barycentric, elevate, embed
+from stages.crf.reference.kernels import bilateral_kernel, gaussian_kernel, positions
+from stages.crf.reference.lattice import Lattice, barycentric, elevate, embed
 from tests.stages.crf.cases import Case
 
 

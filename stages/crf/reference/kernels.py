@@ -6,8 +6,8 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from stages.crf.lattice import Lattice
 from stages.crf.parameters import Normalization
+from stages.crf.reference.lattice import Lattice
 
 
 @dataclass(frozen=True)

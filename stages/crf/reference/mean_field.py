@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from stages.crf.kernels import Kernel
 from stages.crf.parameters import Normalization
+from stages.crf.reference.kernels import Kernel
 
 
 def mean_field(

@@ -1,0 +1,242 @@
+"""The lattices of a photo in memory, and inference on them."""
+
+import threading
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int32, Int64, UInt8
+
+from stages.crf.compiled.arena import Arena
+from stages.crf.compiled.embedding import embed
+from stages.crf.compiled.filtering import arrange, fold, row_factors
+from stages.crf.compiled.hashing import (
+    find_neighbours,
+    number_corners,
+    number_simplices,
+    sort_pixels,
+)
+from stages.crf.compiled.mean_field import BLOCK, mean_field
+from stages.crf.compiled.tables import Appearance, Course, Memory, Smoothness
+from stages.crf.geometry import Geometry
+from stages.crf.parameters import Normalization, Numbers
+
+
+class Points(NamedTuple):
+    """The lattice of one kernel; pixels in a row share a simplex."""
+
+    pixels: Int32[np.ndarray, " n"]
+    starts: Int32[np.ndarray, " s1"]
+    corners: Int32[np.ndarray, "s coordinates"]
+    neighbours: Int32[np.ndarray, "coordinates m 2"]
+    splatting: Float32[np.ndarray, "n coordinates"]
+    slicing: Float32[np.ndarray, "n coordinates"]
+
+
+def lattice_points(
+    image: UInt8[np.ndarray, "n colours"],
+    geometry: Geometry,
+    normalization: Normalization,
+    arena: Arena,
+) -> Points:
+    """Build the lattice of one kernel. The arrays live in `arena`."""
+    n, size = len(image), len(geometry.widths) + 1
+    keys, weights = arena.empty(n, np.int64), arena.empty((n, size), np.float32)
+    embed(image, *geometry[:-1], keys, weights)
+    simplex, names = arena.empty(n, np.int32), arena.empty(n, np.int64)
+    count = number_simplices(keys, _table(1.3 * n, arena), simplex, names)
+    order, starts = arena.empty(count, np.int64), arena.empty(count + 1, np.int32)
+    pixels, in_order = arena.empty(n, np.int32), arena.empty((n, size), np.float32)
+    sort_pixels(simplex, weights, names[:count], order, starts, pixels, in_order)
+    corners, points, table = _corners(order, geometry, arena)
+    neighbours = arena.empty((size, len(points), 2), np.int32)
+    find_neighbours(points, geometry.strides, table, neighbours)
+    points_of = Points(pixels, starts, corners, neighbours, in_order, in_order)
+    return _normalised(points_of, normalization, weights, arena)
+
+
+def _normalised(
+    points: Points,
+    normalization: Normalization,
+    spare: Float32[np.ndarray, "n coordinates"],
+    arena: Arena,
+) -> Points:
+    """Put the normalisation by row sums into the weights; `spare` may hold one side's."""
+    if normalization == "none":
+        return points
+    factors, weights = arena.empty(len(spare), np.float32), points.splatting
+    row_factors(
+        points.starts,
+        points.corners,
+        weights,
+        points.neighbours,
+        normalization == "symmetric",
+        factors,
+    )
+    folded = weights if normalization == "symmetric" else spare
+    fold(weights, factors, folded)
+    splatting = weights if normalization == "after" else folded
+    slicing = weights if normalization == "before" else folded
+    return points._replace(splatting=splatting, slicing=slicing)
+
+
+def _corners(
+    order: Int64[np.ndarray, " s"], geometry: Geometry, arena: Arena
+) -> tuple[
+    Int32[np.ndarray, "s coordinates"], Int64[np.ndarray, " m"], Int64[np.ndarray, " slots"]
+]:
+    """Corners of the simplices, keys of all lattice points and the table that finds them."""
+    size = len(geometry.widths) + 1
+    corners = arena.empty((len(order), size), np.int32)
+    points = arena.empty(len(order) * size, np.int64)
+    table = _table(2.5 * len(order), arena)
+    while True:
+        count = number_corners(order, geometry.widths, geometry.strides, table, corners, points)
+        if count >= 0:
+            return corners, points[:count], table
+        table = _table(float(len(table)), arena)  # noise has several lattice points a pixel
+
+
+def _table(slots: float, arena: Arena) -> Int64[np.ndarray, " slots"]:
+    """A hash table of at least so many slots, rounded up to a power of two."""
+    return arena.empty(2 << max(8, int(np.ceil(np.log2(slots)))), np.int64)
+
+
+class Grid(NamedTuple):
+    """The lattice over positions, which depends on the size of a photo alone; pixels row by row."""
+
+    points: Int32[np.ndarray, "n 3"]
+    splatting: Float32[np.ndarray, "n 3"]
+    slicing: Float32[np.ndarray, "n 3"]
+    neighbours: Int32[np.ndarray, "3 m 2"]
+
+
+@lru_cache(maxsize=8)
+def grid(size: tuple[int, int], sxy: float, normalization: Normalization) -> Grid:
+    """The smoothness lattice of photos of one (height, width); sxy in pixels."""
+    geometry = Geometry.of(size, (sxy, sxy))
+    blank = np.empty((size[0] * size[1], 0), np.uint8)
+    made = lattice_points(blank, geometry, normalization, Arena())
+    points = np.empty((len(blank), 3), np.int32)
+    splatting, slicing = (np.empty(points.shape, np.float32) for _ in range(2))
+    points[made.pixels] = np.repeat(made.corners, np.diff(made.starts), axis=0)
+    splatting[made.pixels] = made.splatting
+    slicing[made.pixels] = made.slicing
+    return Grid(points, splatting, slicing, made.neighbours.copy())
+
+
+class CompiledEngine:
+    """Both lattices of one photo, for inferences that differ in unaries, weights and iterations."""
+
+    def __init__(
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        numbers: Numbers,
+        normalization: Normalization,
+        *,
+        arena: Arena | None = None,
+    ) -> None:
+        """Build the lattices. `arena` lends the memory: until its reset, this object is of use."""
+        self._arena = arena or Arena()
+        size, colours = (image.shape[0], image.shape[1]), image.reshape(-1, 3).copy()
+        near = (numbers.bilateral_sxy,) * 2 + (numbers.bilateral_srgb,) * 3
+        made = lattice_points(colours, Geometry.of(size, near), normalization, self._arena)
+        self._pixels = made.pixels
+        self._appearance = Appearance(
+            made.starts,
+            made.corners.reshape(-1),
+            made.slicing.reshape(-1),
+            made.splatting.reshape(-1),
+            made.neighbours,
+        )
+        even = grid(size, numbers.gaussian_sxy, normalization)
+        n = len(colours)
+        points, slicing = (self._arena.empty(3 * n, kind) for kind in (np.int32, np.float32))
+        arrange(made.pixels, even.points, even.slicing, points, slicing)
+        splatting = slicing
+        if even.splatting is not even.slicing and normalization in ("before", "after"):
+            splatting = self._arena.empty(3 * n, np.float32)
+            arrange(made.pixels, even.points, even.splatting, points, splatting)
+        self._smoothness = Smoothness(points, slicing, splatting, even.neighbours)
+        self._memory: Memory | None = None
+
+    @property
+    def points(self) -> int:
+        """Lattice points of the appearance kernel."""
+        return self._appearance.neighbours.shape[1]
+
+    def infer(
+        self,
+        energies: Float32[np.ndarray, "k n"],
+        numbers: Numbers,
+        *,
+        margin: float | None = None,
+    ) -> Float32[np.ndarray, "k n"]:
+        """Label probabilities after mean field. margin: see `CrfParameters`; None: exact."""
+        width = lanes_of(len(energies))
+        course = Course(
+            numbers.iterations,
+            np.float32(numbers.bilateral_weight / (1 + 2.0**-5)),
+            np.float32(numbers.gaussian_weight / (1 + 2.0**-2)),
+            np.float32(0 if margin is None else np.exp(-margin)),
+        )
+        q = np.empty(energies.shape, np.float32)
+        mean_field(
+            (0,) * width,
+            energies,
+            self._pixels,
+            self._appearance,
+            self._smoothness,
+            course,
+            self._memory_of(width, margin is not None),
+            q,
+        )
+        return q
+
+    def _memory_of(self, width: int, freezing: bool) -> Memory:
+        """Working memory, kept for the next inference of the same kind."""
+        near, even = (
+            (kernel.neighbours.shape[1] + 1) * width
+            for kernel in (self._appearance, self._smoothness)
+        )
+        kept = self._memory
+        if kept is None or kept.near.shape[1] != near or (freezing and not len(kept.near_kept)):
+            empty, starts = self._arena.empty, self._appearance.starts
+            longest = BLOCK + int(np.diff(starts).max())
+            kept = Memory(
+                empty(len(self._pixels) * width, np.float32),
+                empty(longest * width, np.float32),
+                empty((3, near), np.float32),
+                empty((3, even), np.float32),
+                empty(near if freezing else 0, np.float32),
+                empty(even if freezing else 0, np.float32),
+                empty(len(starts) - 1, np.int32),
+                empty(len(starts) - 1, np.int32),
+            )
+            kept.near[:, :width] = 0
+            kept.even[:, :width] = 0
+            self._memory = kept
+        return kept
+
+
+def make(
+    image: UInt8[np.ndarray, "h w 3"],
+    numbers: Numbers,
+    normalization: Normalization,
+    lasting: bool,
+) -> CompiledEngine:
+    """An engine of a photo; unless it is `lasting`, in memory that the thread's next one takes."""
+    if lasting:
+        return CompiledEngine(image, numbers, normalization)
+    if not hasattr(LENT, "arena"):
+        LENT.arena = Arena()
+    LENT.arena.reset()
+    return CompiledEngine(image, numbers, normalization, arena=LENT.arena)
+
+
+LENT = threading.local()
+
+
+def lanes_of(labels: int) -> int:
+    """Floats that a pixel's labels take: powers of two, from 8 on multiples of 8."""
+    return next((width for width in (2, 4) if labels <= width), -(-labels // 8) * 8)

@@ -1,0 +1,67 @@
+"""How the functions of this package are compiled, and where the machine code is kept."""
+
+import hashlib
+import inspect
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import config
+
+OPTIONS = {"nogil": True, "error_model": "numpy"}
+"""Threads run side by side; a division by zero is infinite, as in NumPy."""
+FUSED = {"contract", "nsz", "reassoc"}
+"""Sums may be reordered and multiplications fused with them; NaN stays NaN."""
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile an entry point on its first call and keep the machine code on disk.
+
+    Where nothing can be written, it is compiled in each process anew. Rounding is that of the
+    source, operation by operation.
+    """
+    return _compiled(function, fastmath=False)
+
+
+def compiled_fused(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `compiled`, with sums that may be reordered: results differ in the last bits."""
+    return _compiled(function, fastmath=FUSED)
+
+
+def inlined(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a part of entry points: it becomes part of their code."""
+    return numba.njit(inspect.unwrap(function), inline="always", **OPTIONS)
+
+
+def _compiled(function: Callable[..., Any], *, fastmath: bool | set[str]) -> Callable[..., Any]:
+    plain = inspect.unwrap(function)  # test runs wrap functions in checks of their types
+    try:
+        with _cache_folder():
+            return numba.njit(plain, cache=True, fastmath=fastmath, **OPTIONS)
+    except RuntimeError:  # no home, or no folder that can be written to
+        return numba.njit(plain, fastmath=fastmath, **OPTIONS)
+
+
+@contextmanager
+def _cache_folder() -> Iterator[None]:
+    """While it is open, numba's cache is a folder of ours, named by the content of this package.
+
+    numba itself compares the file of an entry point alone: an edit of a part in another file would
+    run the old machine code. What NUMBA_CACHE_DIR says is respected.
+    """
+    before = config.CACHE_DIR
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    config.CACHE_DIR = str((Path(before) if before else home / "tagmask" / "numba") / _digest())
+    try:
+        yield
+    finally:
+        config.CACHE_DIR = before
+
+
+def _digest() -> str:
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    content = b"".join(path.name.encode() + path.read_bytes() for path in files)
+    return hashlib.sha256(content).hexdigest()[:16]

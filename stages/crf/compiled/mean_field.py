@@ -1,0 +1,290 @@
+"""Mean field on two lattices in one pass over the pixels an iteration.
+
+Krähenbühl and Koltun, NeurIPS 2011, algorithm 1, as in `stages/crf/reference/mean_field.py`. A pass
+takes some dozens of pixels at a time through slice, softmax and splat while they are in the L1
+cache; pixels of one simplex are neighbours in memory and share its corners in registers.
+"""
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+from stages.crf.compiled.jit import compiled_fused, inlined
+from stages.crf.compiled.tables import Appearance, Course, Memory, Smoothness
+from stages.crf.compiled.vectors import (
+    added,
+    largest,
+    load,
+    lowered,
+    plus,
+    scaled,
+    store,
+    total,
+    zeros,
+)
+
+BLOCK = 64
+"""Pixels that go through slice, softmax and splat together, and the rest of a simplex."""
+FIRST, SECOND = 3, 6
+"""Passes in which simplices are frozen: the first time, and all again."""
+WORTH = 0.15
+"""Share of the pixels that must freeze for it to pay."""
+ZERO = np.float32(0)
+BOTTOM = np.float32(-1e30)
+
+
+@compiled_fused
+def mean_field(
+    lanes: tuple[int, ...],
+    energies: Float32[np.ndarray, "k n"],
+    pixels: Int32[np.ndarray, " n"],
+    appearance: Appearance,
+    smoothness: Smoothness,
+    course: Course,
+    memory: Memory,
+    q: Float32[np.ndarray, "k n"],
+) -> None:
+    """Fill `q` with the label probabilities of pixels whose unary is `energies`.
+
+    lanes: a tuple of w elements, w at least k; pixels: the pixel of each place in the lattice.
+    """
+    _enter(len(lanes), energies, pixels, memory.logits)
+    near, spare, coming = memory.near[0], memory.near[1], memory.near[2]
+    even, even_spare, even_coming = memory.even[0], memory.even[1], memory.even[2]
+    active, count = memory.active, len(memory.active)
+    for s in range(count):
+        active[s] = s
+    frozen = False
+    for iteration in range(course.iterations + 1):
+        last = iteration == course.iterations
+        freezing = course.limit > ZERO and iteration in (FIRST, SECOND)
+        if last or freezing:
+            frozen, count = False, len(active)
+            for s in range(count):
+                active[s] = s
+        if freezing:
+            memory.near_kept[:] = ZERO
+            memory.even_kept[:] = ZERO
+        if frozen:
+            coming[:] = memory.near_kept
+            even_coming[:] = memory.even_kept
+        else:
+            coming[:] = ZERO
+            even_coming[:] = ZERO
+        first = 0
+        while first < count:
+            end, length = _block(appearance.starts, active, first, count)
+            if iteration == 0:
+                _softmax_terms(lanes, appearance.starts[first], length, memory)
+            else:
+                _slice(lanes, first, end, appearance, smoothness, memory, near, even)
+            _exponentials(memory.block, length * len(lanes))
+            if last:
+                _leave(lanes, appearance.starts[first], length, pixels, memory.block, q)
+            else:
+                _splat(lanes, first, end, appearance, smoothness, memory, coming, even_coming)
+                if freezing:
+                    _freeze(lanes, first, end, appearance, smoothness, memory, course.limit)
+            first = end
+        if freezing:
+            count = _still_active(appearance.starts, memory.sure, active)
+            frozen = count < len(active)
+        if not last:
+            turned, spare = _blur(lanes, appearance.neighbours, coming, spare, course.near_weight)
+            near, coming = turned, near
+            turned, even_spare = _blur(
+                lanes, smoothness.neighbours, even_coming, even_spare, course.even_weight
+            )
+            even, even_coming = turned, even
+
+
+@inlined
+def _enter(width, energies, pixels, logits):  # type: ignore[no-untyped-def]
+    """Minus the unary, a pixel's labels side by side, in the order of the lattice."""
+    labels = len(energies)
+    for p in range(len(pixels)):
+        for k in range(labels):
+            logits[p * width + k] = -energies[k, pixels[p]]
+        for k in range(labels, width):
+            logits[p * width + k] = BOTTOM
+
+
+@inlined
+def _block(starts, active, first, count):  # type: ignore[no-untyped-def]
+    """The end of the simplices that go together from `first` on, and their pixels."""
+    end, length = first, 0
+    while end < count and length < BLOCK:
+        length += starts[active[end] + 1] - starts[active[end]]
+        end += 1
+    return end, length
+
+
+@inlined
+def _softmax_terms(lanes, start, length, memory):  # type: ignore[no-untyped-def]
+    """The unary alone, less its maximum."""
+    width = len(lanes)
+    for j in range(length):
+        logits = load(lanes, memory.logits, (start + j) * width)
+        store(lanes, memory.block, j * width, lowered(logits, largest(logits)))
+
+
+@inlined
+def _slice(lanes, first, end, appearance, smoothness, memory, near, even):  # type: ignore[no-untyped-def]
+    """Unary and messages, less their maximum; corners are read once a simplex."""
+    width, j = len(lanes), 0
+    starts, corners, weights = appearance.starts, appearance.corners, appearance.slicing
+    points, even_weights = smoothness.points, smoothness.slicing
+    for a in range(first, end):
+        s = memory.active[a]
+        c0 = load(lanes, near, corners[s * 6] * width)
+        c1 = load(lanes, near, corners[s * 6 + 1] * width)
+        c2 = load(lanes, near, corners[s * 6 + 2] * width)
+        c3 = load(lanes, near, corners[s * 6 + 3] * width)
+        c4 = load(lanes, near, corners[s * 6 + 4] * width)
+        c5 = load(lanes, near, corners[s * 6 + 5] * width)
+        for p in range(starts[s], starts[s + 1]):
+            one = plus(load(lanes, memory.logits, p * width), weights[p * 6], c0)
+            other = scaled(weights[p * 6 + 1], c1)
+            one = plus(one, weights[p * 6 + 2], c2)
+            other = plus(other, weights[p * 6 + 3], c3)
+            one = plus(one, weights[p * 6 + 4], c4)
+            other = plus(other, weights[p * 6 + 5], c5)
+            for corner in range(3):
+                value = load(lanes, even, points[p * 3 + corner] * width)
+                other = plus(other, even_weights[p * 3 + corner], value)
+            logits = added(one, other)
+            store(lanes, memory.block, j * width, lowered(logits, largest(logits)))
+            j += 1
+
+
+@inlined
+def _exponentials(values, count):  # type: ignore[no-untyped-def]
+    """exp of values of at most 0, to 2 units in the last place (Cephes, expf); below e^-30, 0.
+
+    What is so small changes no sum in float32, and denormal numbers would be slow.
+    """
+    for i in range(count):
+        x = max(values[i], np.float32(-80))
+        power = np.floor(x * np.float32(1.44269504088896341) + np.float32(0.5))
+        r = x - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
+        y = np.float32(1.9875691500e-4) * r + np.float32(1.3981999507e-3)
+        y = y * r + np.float32(8.3334519073e-3)
+        y = y * r + np.float32(4.1665795894e-2)
+        y = y * r + np.float32(1.6666665459e-1)
+        y = y * r + np.float32(5.0000001201e-1)
+        y = y * r * r + r + np.float32(1)
+        exponent = np.int32((np.int32(power) + np.int32(127)) << np.int32(23))
+        values[i] = ZERO if x < np.float32(-30) else y * exponent.view(np.float32)
+
+
+@inlined
+def _splat(lanes, first, end, appearance, smoothness, memory, near, even):  # type: ignore[no-untyped-def]
+    """Give the pixels' probabilities to the points of both lattices."""
+    width, j = len(lanes), 0
+    starts, corners, weights = appearance.starts, appearance.corners, appearance.splatting
+    points, even_weights = smoothness.points, smoothness.splatting
+    for a in range(first, end):
+        s = memory.active[a]
+        c0, c1, c2 = zeros(lanes), zeros(lanes), zeros(lanes)
+        c3, c4, c5 = zeros(lanes), zeros(lanes), zeros(lanes)
+        for p in range(starts[s], starts[s + 1]):
+            odds = load(lanes, memory.block, j * width)
+            q = scaled(np.float32(1) / total(odds), odds)
+            c0 = plus(c0, weights[p * 6], q)
+            c1 = plus(c1, weights[p * 6 + 1], q)
+            c2 = plus(c2, weights[p * 6 + 2], q)
+            c3 = plus(c3, weights[p * 6 + 3], q)
+            c4 = plus(c4, weights[p * 6 + 4], q)
+            c5 = plus(c5, weights[p * 6 + 5], q)
+            for corner in range(3):
+                point = points[p * 3 + corner] * width
+                value = load(lanes, even, point)
+                store(lanes, even, point, plus(value, even_weights[p * 3 + corner], q))
+            j += 1
+        corner = corners[s * 6] * width
+        store(lanes, near, corner, added(load(lanes, near, corner), c0))
+        corner = corners[s * 6 + 1] * width
+        store(lanes, near, corner, added(load(lanes, near, corner), c1))
+        corner = corners[s * 6 + 2] * width
+        store(lanes, near, corner, added(load(lanes, near, corner), c2))
+        corner = corners[s * 6 + 3] * width
+        store(lanes, near, corner, added(load(lanes, near, corner), c3))
+        corner = corners[s * 6 + 4] * width
+        store(lanes, near, corner, added(load(lanes, near, corner), c4))
+        corner = corners[s * 6 + 5] * width
+        store(lanes, near, corner, added(load(lanes, near, corner), c5))
+
+
+@inlined
+def _freeze(lanes, first, end, appearance, smoothness, memory, limit):  # type: ignore[no-untyped-def]
+    """Keep what simplices splat whose pixels are all sure of their label."""
+    width, j = len(lanes), 0
+    starts, corners, weights = appearance.starts, appearance.corners, appearance.splatting
+    points, even_weights = smoothness.points, smoothness.splatting
+    for s in range(first, end):  # every simplex is active in such a pass
+        length = starts[s + 1] - starts[s]
+        most = ZERO
+        for i in range(j, j + length):
+            most = max(most, total(load(lanes, memory.block, i * width)))
+        memory.sure[s] = most <= np.float32(1) + limit
+        if memory.sure[s]:
+            for i in range(length):
+                p = starts[s] + i
+                odds = load(lanes, memory.block, (j + i) * width)
+                q = scaled(np.float32(1) / total(odds), odds)
+                for corner in range(6):
+                    point = corners[s * 6 + corner] * width
+                    value = load(lanes, memory.near_kept, point)
+                    store(lanes, memory.near_kept, point, plus(value, weights[p * 6 + corner], q))
+                for corner in range(3):
+                    point = points[p * 3 + corner] * width
+                    value = load(lanes, memory.even_kept, point)
+                    store(
+                        lanes, memory.even_kept, point, plus(value, even_weights[p * 3 + corner], q)
+                    )
+        j += length
+
+
+@inlined
+def _still_active(starts, sure, active):  # type: ignore[no-untyped-def]
+    """List the simplices that are not frozen; all, where too few froze."""
+    count, pixels = 0, 0
+    for s in range(len(sure)):
+        if sure[s]:
+            pixels += starts[s + 1] - starts[s]
+        else:
+            active[count] = s
+            count += 1
+    if pixels < WORTH * starts[len(sure)]:
+        count = len(sure)
+        for s in range(count):
+            active[s] = s
+    return count
+
+
+@inlined
+def _leave(lanes, start, length, pixels, block, q):  # type: ignore[no-untyped-def]
+    """The probabilities, in the order of the photo."""
+    width = len(lanes)
+    for j in range(length):
+        share = np.float32(1) / total(load(lanes, block, j * width))
+        for k in range(len(q)):
+            q[k, pixels[start + j]] = block[j * width + k] * share
+
+
+@inlined
+def _blur(lanes, neighbours, values, spare, factor):  # type: ignore[no-untyped-def]
+    """Each point plus half of its two neighbours, along one axis after another; then `factor`.
+
+    Returns the array that holds the result, and the other one.
+    """
+    width = len(lanes)
+    for axis in range(len(neighbours)):
+        gain = factor if axis == len(neighbours) - 1 else np.float32(1)
+        for i in range(neighbours.shape[1]):
+            left = load(lanes, values, neighbours[axis, i, 0] * width)
+            right = load(lanes, values, neighbours[axis, i, 1] * width)
+            here = load(lanes, values, (i + 1) * width)
+            here = plus(here, np.float32(0.5), added(left, right))
+            store(lanes, spare, (i + 1) * width, scaled(gain, here))
+        values, spare = spare, values
+    return values, spare
