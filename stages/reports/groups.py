@@ -7,7 +7,7 @@ from data.masks import MaskIndex
 from data.records import Photo
 from stages.reports.artifacts import Run
 from stages.reports.gallery import Group, row, scored_photos, with_columns
-from stages.reports.views import TRAIN, VAL, Painter, Predict
+from stages.reports.views import REGIONS, TRAIN, VAL, Painter, Predict
 
 RANKED = {
     "worst_by_iou": ("Pseudo-labels: worst", "iou", "IoU {:.1%}"),
@@ -27,6 +27,9 @@ DOUBTFUL = {
     ),
 }
 
+MOST_REGIONS = 4
+"""Photos on which the regions of a network's tokens are shown."""
+
 
 def gallery(
     run: Run,
@@ -43,6 +46,7 @@ def gallery(
     groups = _train_groups(painter, run, shown, quality=quality)
     if masks is not None and "evaluate" in run:
         groups += _val_groups(painter, run, masks, shown, quality=quality)
+    groups.append(_region_group(painter, min(shown, MOST_REGIONS), quality=quality))
     return [group for group in groups if group.rows]
 
 
@@ -79,3 +83,17 @@ def _val_groups(
         ]
         groups.append(with_columns(title, VAL, rows))
     return groups
+
+
+def _region_group(painter: Painter, shown: int, *, quality: int) -> Group:
+    """Regions over val photos, spread evenly over the split; empty for networks without regions."""
+    photos = painter.manifest.split("val")
+    rows = []
+    for place in range(min(shown, len(photos))):
+        photo = photos[place * len(photos) // shown] if len(photos) > shown else photos[place]
+        views = painter.regions(photo)
+        if views is None:
+            break
+        said = "colours: the strongest token of each cell"
+        rows.append(row(photo, said, painter, views, quality=quality))
+    return with_columns("Network: regions of its tokens", REGIONS, rows)

@@ -2,10 +2,11 @@
 
 import base64
 import io
+from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 from PIL import Image
 
 from data.labels import IGNORE
@@ -51,6 +52,17 @@ def shrunk_label(
     return np.asarray(made)
 
 
+def shrunk_regions(
+    regions: Int64[np.ndarray, "h w"], size: tuple[int, int]
+) -> Int64[np.ndarray, "h2 w2"]:
+    """Numbers of regions at (height, width) `size`, by nearest neighbour."""
+    rows, columns = (
+        (np.arange(part) + 0.5) * full // part
+        for full, part in zip(regions.shape, size, strict=True)
+    )
+    return regions[np.ix_(rows.astype(int), columns.astype(int))]
+
+
 def colours(classes: ClassTable) -> UInt8[np.ndarray, "256 3"]:
     """Red, green and blue of each label."""
     return np.array(classes.palette(), np.uint8).reshape(256, 3)
@@ -81,6 +93,25 @@ def paint_cam(
     opacity = 0.9 * np.clip(maps.max(axis=0), 0, 1)[:, :, None]
     coloured = palette[np.array(labels)[strongest]]
     return ((1 - opacity) * _washed(photo) + opacity * coloured).round().astype(np.uint8)
+
+
+def paint_regions(photo: Rgb, regions: Int64[np.ndarray, "h w"]) -> Rgb:
+    """`regions` (a number a pixel) over the grey `photo` of the same size, with their borders.
+
+    A number has the same colour on every photo; the colours mean nothing else.
+    """
+    grey = photo.mean(axis=2, keepdims=True)
+    painted = 0.5 * grey + 0.5 * region_colours(int(regions.max()) + 1)[regions]
+    border = np.zeros(regions.shape, bool)
+    border[:, 1:] |= regions[:, 1:] != regions[:, :-1]
+    border[1:] |= regions[1:] != regions[:-1]
+    return np.where(border[:, :, None], 0.4 * painted, painted).round().astype(np.uint8)
+
+
+def region_colours(count: int) -> UInt8[np.ndarray, "count 3"]:
+    """Well-parted colours: hues a golden section of the circle apart, in three brightnesses."""
+    made = [hsv_to_rgb(k * 0.618034 % 1, 0.75, 1 - 0.2 * (k % 3)) for k in range(count)]
+    return (255 * np.array(made)).round().astype(np.uint8)
 
 
 def _washed(photo: Rgb) -> Float32[np.ndarray, "h w 3"]:

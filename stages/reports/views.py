@@ -1,12 +1,12 @@
 """What the pipeline made of one photo, drawn: photo, CAM, pseudo-label, predictions, mask."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from data.cams import read_cam
 from data.labels import IGNORE, read_label
@@ -18,16 +18,32 @@ from stages.reports.paint import (
     colours,
     paint_cam,
     paint_label,
+    paint_regions,
     shrunk,
     shrunk_label,
+    shrunk_regions,
     small_size,
 )
 
 TRAIN = ("Photo", "CAM", "Pseudo-label", "Prediction", "Mask")
 VAL = ("Photo", "Prediction", "Upper bound", "Mask")
 
-Predict = Callable[[Photo, UInt8[np.ndarray, "h w 3"]], UInt8[np.ndarray, "h w"]]
-"""The label of every pixel of a photo, by the run's own network."""
+REGIONS = ("Photo", "Regions", "Prediction", "Mask")
+
+
+@runtime_checkable
+class Predict(Protocol):
+    """The run's own network."""
+
+    def __call__(self, photo: Photo, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
+        """The label of every pixel of `image`, which is `photo` decoded."""
+        ...
+
+    def regions(
+        self, photo: Photo, image: UInt8[np.ndarray, "h w 3"]
+    ) -> Int64[np.ndarray, "h w"] | None:
+        """The strongest token at every pixel; None where the network has no regions."""
+        ...
 
 
 class Drawing(NamedTuple):
@@ -83,6 +99,22 @@ class Painter:
         ]
         mask = self._label(image, self._mask(photo), "Mask drawn by people")
         return (self._photo(photo, image), mask, *found)
+
+    def regions(self, photo: Photo) -> tuple[Drawing | None, ...] | None:
+        """The columns REGIONS of a val photo; None where the network has no regions."""
+        image = read_photo(self.manifest.path(photo))
+        regions = self.predict.regions(photo, image) if self.predict else None
+        if regions is None:
+            return None
+        small = small_size(photo.size, self.longest)
+        shown = np.unique(regions).size
+        painted = paint_regions(shrunk(image, small), shrunk_regions(regions, small))
+        return (
+            self._photo(photo, image),
+            Drawing(painted, f"Regions: {shown} tokens are the strongest somewhere"),
+            self._label(image, self._file("evaluate", photo), "Prediction of the network"),
+            self._label(image, self._mask(photo), "Mask drawn by people"),
+        )
 
     def _photo(self, photo: Photo, image: UInt8[np.ndarray, "h w 3"]) -> Drawing:
         small = shrunk(image, small_size(photo.size, self.longest))

@@ -13,7 +13,10 @@ from stages.reports.paint import (
     matrix_picture,
     paint_cam,
     paint_label,
+    paint_regions,
+    region_colours,
     shrunk_label,
+    shrunk_regions,
     small_size,
 )
 
@@ -66,3 +69,17 @@ def test_a_matrix_is_the_more_opaque_the_larger_its_cells() -> None:
     with Image.open(io.BytesIO(base64.b64decode(picture.uri.split(",")[1]))) as image:
         opacity = np.asarray(image)[..., 3]
     assert opacity[0, 0] == 0 < opacity[0, 1] < opacity[1, 0] == 255
+
+
+def test_regions_have_colours_of_their_own_and_borders() -> None:
+    regions = np.zeros((40, 60), np.int64)
+    regions[:, 30:] = 63
+    made = paint_regions(GREY, regions)
+    shown = region_colours(64)
+    assert len(np.unique(shown, axis=0)) == 64
+    assert (made[:, :30] == np.round(0.5 * 128 + 0.5 * shown[0])).all()
+    assert (made[:, 31:] == np.round(0.5 * 128 + 0.5 * shown[63])).all()
+    assert (made[:, 30] < made[:, 31]).all(), "a border is darker"
+    assert (region_colours(9) == shown[:9]).all(), "a token keeps its colour"
+    assert np.unique(shrunk_regions(regions, (4, 6))[:, 2:4]).tolist() == [0, 63]
+    assert shrunk_regions(regions, (40, 60)).tolist() == regions.tolist()
