@@ -13,7 +13,7 @@ from knowledge.classes import VOC
 from pipeline.graph import Pipeline
 from pipeline.plan import Planner
 from pipeline.store import Store
-from run_pipeline import build
+from run_pipeline import build, build_comparison
 from stages.recipes import RECIPES
 from tests.datasets import write_mask, write_voc
 
@@ -112,6 +112,67 @@ def test_what_cannot_run_ends_in_one_message(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["run_pipeline.py", "--runs", str(tmp_path), *flags])
+    assert run_pipeline.main() == status
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+
+
+def compared(**changes: object) -> Pipeline:
+    """The comparison pipeline of the demo with `changes` of its own section."""
+    recipe = RECIPES["demo"]
+    section = recipe.compare.model_copy(update=changes)
+    return build_comparison(recipe.model_copy(update={"compare": section}))
+
+
+def test_a_comparison_trains_each_head_and_seed_on_the_same_labels() -> None:
+    pipeline = compared(heads=("none", "grm"), seeds=2)
+    for head in ("none", "grm"):
+        for seed in (0, 1):
+            stage = pipeline.stage(f"segment-{head}-{seed}")
+            assert (stage.config.head, stage.config.seed) == (head, seed)  # type: ignore[attr-defined]
+            assert stage.reads["labels"] == "labels"
+            assert "masks" not in pipeline.above(stage.name)
+            evaluate = pipeline.stage(f"evaluate-{head}-{seed}")
+            assert evaluate.reads["segment"] == stage.name
+            assert "masks" in pipeline.stage(f"segment-masks-{head}-{seed}").reads
+    assert set(pipeline.stage("compare").reads) == set(pipeline.names) - {"compare"}
+
+
+def test_arms_differ_from_the_plain_network_in_head_and_seed_alone() -> None:
+    plain = build(RECIPES["demo"]).stage("segment")
+    arm = compared(heads=("none",), seeds=(7,)).stage("segment-none-7")
+    assert arm.config == plain.config.model_copy(update={"head": "none", "seed": 7})
+    assert (arm.kind, arm.reads) == (plain.kind, plain.reads)
+
+
+def test_a_comparison_of_networks_trained_on_masks_has_no_second_bound() -> None:
+    recipe = RECIPES["demo"]
+    segment = recipe.segment.model_copy(update={"labels": "masks"})
+    pipeline = build_comparison(recipe.model_copy(update={"segment": segment}))
+    assert not [name for name in pipeline.names if name.startswith("segment-masks")]
+
+
+@pytest.mark.parametrize(
+    ("flags", "status", "said"),
+    [
+        (["--heads", "none,grmm"], 2, "--compare.heads: there is no choice 'grmm': did you mean"),
+        (["--haeds", "none"], 2, "did you mean --heads?"),
+        (["--force", "segment-grm-9"], 2, "there is no stage 'segment-grm-9'"),
+        (["runs/nowhere", "runs/neither"], 1, "runs/nowhere is no folder of a run"),
+        (["sgr"], 1, "heads are compared by --heads a,b"),
+    ],
+)
+def test_a_comparison_that_cannot_be_ends_in_one_message(
+    flags: list[str],
+    status: int,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    own = [] if not flags[0].startswith("-") else ["--runs", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["run_pipeline.py", "compare", *flags, *own])
     assert run_pipeline.main() == status
     error = capsys.readouterr().err
     assert said in error

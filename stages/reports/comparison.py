@@ -183,10 +183,10 @@ def _means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {name: fmean([row[name] for row in rows if name in row]) for name in names}
 
 
-def _known(values: Iterable[float | None]) -> list[float]:
+def _known(values: Iterable[float | int | None]) -> list[float | int]:
     return [value for value in values if value is not None]
 
 
-def _mean(values: Sequence[float | None]) -> float | None:
+def _mean(values: Sequence[float | int | None]) -> float | None:
     known = _known(values)
     return fmean(known) if known else None

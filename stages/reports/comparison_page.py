@@ -71,13 +71,10 @@ def chart(numbers: Mapping[str, Any]) -> Scatter | None:
     dots = []
     for head in numbers["heads"]:
         adds = head["multiply_adds"]
-        for name, figure, kind in (
-            (head["head"], head["miou"], 1),
-            (f"{head['head']}, on masks", head["upper_bound"], 2),
-        ):
+        for figure, kind in ((head["miou"], 1), (head["upper_bound"], 2)):
             if adds and figure:
                 spread = None if figure["spread"] is None else 100 * figure["spread"]
-                dots.append(Dot(name, adds / 1e9, 100 * figure["mean"], spread, kind))
+                dots.append(Dot(head["head"], adds / 1e9, 100 * figure["mean"], spread, kind))
     size = numbers["heads"][0]["multiply_adds_size"] or ("?", "?")
     return scatter_chart(
         dots,

@@ -1,6 +1,7 @@
 """The table of a comparison as plain text, for a terminal."""
 
 from collections.abc import Mapping, Sequence
+from textwrap import wrap
 from typing import Any
 
 from stages.reports.render import DASH, percent
@@ -11,13 +12,17 @@ COLUMNS = (
 )
 
 
+NOTE_WIDTH = 118
+
+
 def comparison_text(numbers: Mapping[str, Any]) -> str:
     """One line a head, and below it what the figures are; mIoU and differences in percent."""
     rows = [COLUMNS, *(_row(head) for head in numbers["heads"])]
     kept = [c for c in range(len(COLUMNS)) if any(row[c] != DASH for row in rows[1:])]
     widths = {c: max(len(row[c]) for row in rows) for c in kept}
     lines = ["  ".join(_cell(row, c, widths) for c in kept).rstrip() for row in rows]
-    return "\n".join([*lines, "", *_notes(numbers)]) + "\n"
+    notes = [line for note in _notes(numbers) for line in wrap(note, NOTE_WIDTH)]
+    return "\n".join([*lines, "", *notes]) + "\n"
 
 
 def _cell(row: Sequence[str], column: int, widths: Mapping[int, int]) -> str:
@@ -69,18 +74,18 @@ def with_spread(figure: Mapping[str, Any] | None, *, signed: bool = False) -> st
     """ "38.6 ± 1.2" in percent; without the spread for one seed, a dash where there is nothing."""
     if figure is None:
         return DASH
-    mean = f"{100 * figure['mean']:{'+' if signed else ''}.1f}"
+    mean = format(100 * figure["mean"], "+z.1f" if signed else ".1f")
     if figure["spread"] is None:
         return mean
     return f"{mean} \N{PLUS-MINUS SIGN} {100 * figure['spread']:.1f}"
 
 
-def count(value: float | None) -> str:
+def count(value: float | int | None) -> str:
     """1234567 -> "1.23 M": three digits and a decimal unit; a dash where there is no number."""
     if value is None:
         return DASH
     for unit in ("", " k", " M"):
-        if value < 1000:
+        if value < 999.5:
             return f"{value:.3g}{unit}"
         value /= 1000
-    return f"{value:.3g} G" if value < 1000 else f"{value:.0f} G"
+    return f"{value:.3g} G" if value < 999.5 else f"{value:.0f} G"

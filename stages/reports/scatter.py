@@ -2,14 +2,16 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stages.reports.charts import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Axis, Tick, widened
 
 MARGIN = 0.08
 """Share of the range that is left free at either end, for the names."""
 NAME_SPACE = 90.0
-"""Drawing units to the right of a point that its name may need."""
+"""Drawing units beside a point that its name may need."""
+LINE = 12.0
+"""Drawing units from one line of names to the next."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class DrawnDot:
     """Ends of its spread; both `y` without one."""
     left_of: bool
     """Whether its name stands to the left, where there is no room to the right."""
+    name_y: float
+    """Height of its name: that of the point, moved where another name would be in the way."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def scatter_chart(dots: Sequence[Dot], *, title: str, across: str, up: str) -> S
         right=WIDTH - RIGHT,
         top=TOP,
         bottom=HEIGHT - BOTTOM,
-        dots=tuple(_drawn(dot, horizontal, vertical) for dot in known),
+        dots=_named([_drawn(dot, horizontal, vertical) for dot in known]),
         ticks_across=horizontal.ticks(),
         ticks_up=vertical.ticks(),
         description="; ".join(f"{d.name}: {d.value:.3g} at {d.place:.3g}" for d in known),
@@ -101,4 +105,16 @@ def _drawn(dot: Dot, horizontal: Axis, vertical: Axis) -> DrawnDot:
         top=vertical.at(dot.value + reach),
         bottom=vertical.at(dot.value - reach),
         left_of=x > WIDTH - RIGHT - NAME_SPACE,
+        name_y=vertical.at(dot.value),
     )
+
+
+def _named(dots: Sequence[DrawnDot]) -> tuple[DrawnDot, ...]:
+    """The dots with names moved down, from the top on, below those that they would cover."""
+    placed: dict[int, DrawnDot] = {}
+    for place in sorted(range(len(dots)), key=lambda n: (dots[n].y, dots[n].x)):
+        dot, near = dots[place], NAME_SPACE
+        above = [o.name_y for o in placed.values() if abs(o.x - dot.x) < near]
+        y = max([dot.y, *(other + LINE for other in above if other > dot.y - LINE)])
+        placed[place] = replace(dot, name_y=round(y, 2))
+    return tuple(placed[place] for place in range(len(dots)))
