@@ -23,7 +23,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from data.files import digest
+from data.files import digest, inside
 from data.manifest import CLASSES
 from data.photos import read_photo
 from knowledge.classes import BACKGROUND, ClassTable
@@ -199,7 +199,7 @@ def _description(home: Path) -> dict[str, Any]:
             f"{FORMAT}: export the model again"
         )
     for name, sha256 in described["files"].items():
-        path = home / name
+        path = inside(home, name)
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: copy the whole folder of the model")
         if digest(path) != sha256:

@@ -80,10 +80,10 @@ def _fill(
     graphs: Callable[[Path, Model], dict[str, Any]],
 ) -> None:
     run = Run.at(folder)
-    for part, names in _parts(folder).items():
+    for part, files in _parts(folder).items():
         (out / part).mkdir()
-        for name in names:
-            shutil.copyfile(folder / part / name, out / part / name)
+        for file in files:
+            shutil.copyfile(folder / part / file, out / part / file)
     (out / CLASSES).write_text(model.classes.dump(), "utf-8")
     document = {
         "about": ABOUT,
@@ -98,8 +98,8 @@ def _fill(
         "card": {name: entry.value for name, entry in make_card(run).items()},
     }
     (out / README).write_text(model_card(run, document), "utf-8")
-    files = sorted(path for path in out.rglob("*") if path.is_file())
-    document["files"] = {path.relative_to(out).as_posix(): digest(path) for path in files}
+    written = sorted(path for path in out.rglob("*") if path.is_file())
+    document["files"] = {path.relative_to(out).as_posix(): digest(path) for path in written}
     text = json.dumps(document, indent=1, ensure_ascii=False)
     (out / DOCUMENT).write_text(text + "\n", "utf-8")
 
@@ -123,8 +123,8 @@ def preprocessing(backbone: Backbone) -> dict[str, Any]:
     """What happens to a photo on its way into a network, for those who build it elsewhere."""
     return {
         "input": "RGB, 0..255, upright (EXIF orientation applied), batch x 3 x height x width",
-        "mean": [round(float(value), 6) for value in backbone.mean.flatten()],
-        "std": [round(float(value), 6) for value in backbone.std.flatten()],
+        "mean": [round(float(value), 3) for value in backbone.mean.flatten()],
+        "std": [round(float(value), 3) for value in backbone.std.flatten()],
         "size": "any; photos of one batch have one size",
         "padding": "at the bottom and on the right, with the mean, to a multiple of "
         f"{max(backbone.strides)} pixels",

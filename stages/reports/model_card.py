@@ -16,8 +16,8 @@ labels = model.predict("photo.jpg")  # uint8, height x width: 0 background, 1..{
 ```
 
 `model.tags("photo.jpg")` gives the probability of every class, and
-`python run_pipeline.py predict PHOTOS --model {name}` labels whole folders. Weights are safetensors,
-all else is JSON: nothing is unpickled.
+`python run_pipeline.py predict PHOTOS --model {name}` labels whole folders. Weights are
+safetensors, all else is JSON: nothing is unpickled.
 """
 
 
