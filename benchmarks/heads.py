@@ -57,7 +57,7 @@ class Arm(NamedTuple):
             backbone = Backbone(self.backbone, output_stride=self.output_stride)
         graph = _graph(self.classes - 1)
         made = build_segmenter(backbone, self.head, config, classes=self.classes, graph=graph)
-        return made.to(device=device, memory_format=torch.channels_last)
+        return made.to(device).to(memory_format=torch.channels_last)
 
     def counted(self, *sizes: tuple[int, int]) -> list[tuple[Cost, Cost]]:
         """Of the whole network and of its backbone alone, at each size of photo."""

@@ -1,5 +1,7 @@
 """Losses of the segmentation network on labels with 255 = ignore."""
 
+import math
+
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -93,10 +95,11 @@ class Criterion:
     ) -> None:
         """`lovasz` is the share of the Lovász-softmax, the rest is cross-entropy.
 
-        Losses are taken on a grid of one pixel in `stride` per axis, at most the head's own.
+        Losses are taken on a grid of one pixel in `stride` per axis, or in the largest number that
+        divides it and the head's stride, so that cells of 14 pixels keep their place too.
         """
         self.head = head
-        self.stride = min(stride, head.stride)
+        self.stride = math.gcd(stride, head.stride)
         self.lovasz = lovasz
         self.class_weights = class_weights
 

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from knowledge.graph import ClassGraph
 from stages.nets.backbone import Backbone
-from stages.nets.heads import HEADS
+from stages.nets.decoder import resized
+from stages.nets.heads import HEADS, Head
 from stages.nets.losses import Criterion
 from stages.nets.segmenter import Segmenter, build_segmenter, load_segmenter, save_segmenter
 from stages.nets.settings import EceConfig, GrmConfig, HeadConfig, SgrConfig
@@ -104,6 +105,33 @@ def test_every_pixel_of_any_photo_gets_a_class(
     found = net.predict(photos(*size))
     assert found.shape == (2, *size)
     assert found.max() <= 3
+
+
+def on_patches_of_14(head: str) -> Head:
+    """As on a DINOv2: no power of two divides the stride often."""
+    torch.manual_seed(0)
+    return HEADS[head]([6] * 4, [14] * 4, 4, SMALL, graph_of(3))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_patches_of_14_pixels_will_do(head: str) -> None:
+    made = on_patches_of_14(head).train()
+    logits, aux = made([torch.randn(2, 6, 3, 4) for _ in range(4)])
+    assert logits.shape == (2, 4, 42 // made.stride, 56 // made.stride)
+    truth = labels(4, 40, 50)
+    assert torch.isfinite(Criterion(made, stride=8, lovasz=0.0)(logits, aux, truth))
+
+
+@pytest.mark.parametrize("head", ["none", "rsp"])
+def test_cells_are_compared_with_the_pixels_they_stand_for(head: str) -> None:
+    """Logits that are the labels themselves, on cells of 14 and of 7 pixels."""
+    made = on_patches_of_14(head)
+    cells = torch.randint(0, 4, (1, 56 // made.stride, 56 // made.stride))
+    truth = cells.repeat_interleave(made.stride, 1).repeat_interleave(made.stride, 2)
+    logits = 20.0 * nn.functional.one_hot(cells, 4).permute(0, 3, 1, 2).float()
+    expected = nn.functional.cross_entropy(resized(logits, made.stride, (56, 56)), truth)
+    found = Criterion(made, stride=8, lovasz=0.0)(logits, {}, truth)
+    assert float(found) == pytest.approx(float(expected), rel=0.3)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
