@@ -8,6 +8,7 @@ python run_pipeline.py --until labels | --only inspect | --force cams | --dry-ru
 python run_pipeline.py status | why labels | verify | gc
 python run_pipeline.py compare --heads none,aspp,grm --seeds 3      heads on the same pseudo-labels
 python run_pipeline.py compare runs/a runs/b                        finished runs, if that is fair
+python run_pipeline.py build --help                                downloads, masks, VOC's server
 python run_pipeline.py labels --help                               what a stage's settings mean
 """
 
@@ -82,7 +83,7 @@ def build_comparison(recipe: Recipe) -> Pipeline:
     return Pipeline([*stages, Stage("compare", "stages.compare", "compare", compared, reads)])
 
 
-COMMANDS: tuple[str, ...] = ("score", "export", "predict", "compare")
+COMMANDS: tuple[str, ...] = ("score", "export", "predict", "compare", "build")
 """Commands beside the pipeline's own; each is `main(argv)` of a module in stages/commands."""
 
 

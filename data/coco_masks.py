@@ -109,6 +109,8 @@ def draw(
     `size`: (height, width) where the file gives none. Raises `ValueError` naming the annotation.
     """
     size = outlines.size if all(outlines.size) else size
+    if not all(size):
+        raise ValueError(f"{outlines.file} gives no height and width: export it with them")
     things = [read_element(outlines.file, *place) for place in outlines.places]
     label = np.zeros(size, np.uint8)
     for thing in _in_order(things, policy):
