@@ -24,13 +24,10 @@ class ReferenceEngine:
         """See `stages.crf.engines.Engine`; always exact."""
         del margin
         kernels = (
-            (numbers.gaussian_weight, self._smoothness),
-            (numbers.bilateral_weight, self._appearance),
+            (numbers.gaussian_weight, self._smoothness, self._normalization),
+            (numbers.bilateral_weight, self._appearance, self._normalization),
         )
-        iterations = numbers.iterations
-        return mean_field(
-            energies[None], kernels, iterations=iterations, normalization=self._normalization
-        )[0]
+        return mean_field(energies[None], kernels, iterations=numbers.iterations)[0]
 
 
 def make(

@@ -15,20 +15,19 @@ from stages.crf.reference.kernels import Kernel
 
 def mean_field(
     unary: Float32[np.ndarray, "g k n"],
-    kernels: Sequence[tuple[float, Kernel]],
+    kernels: Sequence[tuple[float, Kernel, Normalization]],
     *,
     iterations: int,
-    normalization: Normalization,
 ) -> Float32[np.ndarray, "g k n"]:
     """Label probabilities Q of n pixels for g unaries that share the kernels; they sum to 1 over k.
 
     unary: energies, -log of a probability up to a constant of the pixel, finite.
-    kernels: pairs of Potts weight and kernel. No iteration: the softmax of -unary.
+    kernels: Potts weight, kernel and where its row sums divide. No iteration: softmax of -unary.
     """
     q = softmax(-unary)
     for _ in range(iterations):
         logits = -unary
-        for weight, kernel in kernels:
+        for weight, kernel, normalization in kernels:
             # Potts: a label is charged for the others' mass, that is, credited for its own.
             message = kernel.message(q.reshape(-1, q.shape[2]), normalization)
             message *= np.float32(weight)

@@ -1,0 +1,72 @@
+"""The facade against the library whose interface it has."""
+
+import numpy as np
+import pytest
+
+from stages.crf import dense_crf_2d
+from stages.crf.dense_crf_2d import DenseCRF2D
+from tests.stages.crf.cases import Case
+
+CASE = Case("A", 3, (24, 32))
+ENERGIES = -np.log(CASE.probabilities()).reshape(3, -1)
+
+
+def built(module, add) -> np.ndarray:
+    crf = module.DenseCRF2D(32, 24, 3)
+    crf.setUnaryEnergy(np.ascontiguousarray(ENERGIES))
+    add(crf, module)
+    return np.array(crf.inference(5))
+
+
+def usual(crf, module):
+    crf.addPairwiseGaussian(sxy=3, compat=3)
+    crf.addPairwiseBilateral(sxy=80, srgb=13, rgbim=CASE.photo(), compat=10)
+
+
+def two_widths(crf, module):
+    crf.addPairwiseGaussian((3, 5), 3, module.DIAG_KERNEL, module.NORMALIZE_AFTER)
+    crf.addPairwiseBilateral((60, 40), (13, 9, 5), CASE.photo(), 10, module.FULL_KERNEL)
+
+
+def smoothness_alone(crf, module):
+    crf.addPairwiseGaussian(sxy=2, compat=4, normalization=module.NORMALIZE_BEFORE)
+
+
+def many(crf, module):
+    usual(crf, module)
+    usual(crf, module)
+
+
+def nothing(crf, module):
+    pass
+
+
+@pytest.mark.parametrize("add", [usual, two_widths, smoothness_alone, many, nothing])
+def test_equals_the_library(add):
+    library = pytest.importorskip("pydensecrf.densecrf", reason="pydensecrf2 is not installed")
+    ours, theirs = built(dense_crf_2d, add), built(library, add)
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    assert (ours.argmax(axis=0) == theirs.argmax(axis=0)).all()
+
+
+def test_constants_are_the_librarys():
+    library = pytest.importorskip("pydensecrf.densecrf", reason="pydensecrf2 is not installed")
+    for name in ("NO_NORMALIZATION", "NORMALIZE_BEFORE", "NORMALIZE_AFTER", "NORMALIZE_SYMMETRIC"):
+        assert getattr(dense_crf_2d, name) == getattr(library, name)
+    for name in ("CONST_KERNEL", "DIAG_KERNEL", "FULL_KERNEL"):
+        assert getattr(dense_crf_2d, name) == getattr(library, name)
+
+
+def test_what_it_cannot_do_is_refused():
+    crf = DenseCRF2D(32, 24, 3)
+    with pytest.raises(ValueError, match="setUnaryEnergy"):
+        crf.inference(1)
+    with pytest.raises(ValueError, match=r"need \(3, 768\)"):
+        crf.setUnaryEnergy(ENERGIES[:2])
+    with pytest.raises(ValueError, match="the CRF is"):
+        crf.addPairwiseBilateral(80, 13, CASE.photo()[1:], 10)
+    unchecked = getattr(crf.addPairwiseGaussian, "__wrapped__", None)
+    table = np.eye(3, dtype=np.float32)
+    with pytest.raises(ValueError, match="Potts"):
+        dense_crf_2d._potts(table)
+    assert unchecked is None or callable(unchecked)
