@@ -80,6 +80,15 @@ def read_categories(path: Path) -> dict[int, str]:
     return found.categories
 
 
+def has_boxes(path: Path) -> bool:
+    """Whether a JSON file is of COCO's kind: an object with a list `images` of described photos."""
+    try:
+        first = next(elements(path, ("images",)), None)
+    except ValueError:
+        return False
+    return first is not None and isinstance(first.value, dict) and "file_name" in first.value
+
+
 def shot_of(value: Any) -> tuple[int, Shot]:
     """Number and description of a photo from an element of `images`."""
     size = (int(value.get("height") or 0), int(value.get("width") or 0))

@@ -1,14 +1,15 @@
-"""Reader of a folder of photos: tags from a tag file, or one folder a class.
+"""Reader of a folder of photos: tags of a tag file, of YOLO's label files, or one folder a class.
 
 Photos lie in `JPEGImages`, `images` or `photos` below the root, or in the root itself. The splits
-come from list files, from folders `train` and `val` (with one folder a class in them), or from a
-share of the photos drawn by their ids.
+come from list files, from folders `train` and `val` (with one folder a class in them, or YOLO's
+photos), or from a share of the photos drawn by their ids.
 """
 
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from data import yolo
 from data.records import (
     Found,
     Problem,
@@ -43,6 +44,8 @@ def classes(source: Source) -> ClassTable:
     """The named table, the file of names, or else every tag in use in alphabetical order."""
     if source.table is not None:
         return TABLES[source.table]
+    if by_labels(source):
+        return yolo.table(source)
     names = names_path(source)
     if names is not None:
         return read_names(names)
@@ -56,14 +59,17 @@ def files(source: Source) -> dict[str, Path]:
     """Lists, tags and photos, by their path below the root."""
     folder = photo_folder(source)
     found: dict[str, Path] = {}
-    if not by_folder(source):
+    photos = _photos(source, folder)
+    if by_labels(source):
+        found |= yolo.files(source, list(_places(photos, folder).values()))
+    elif not by_folder(source):
         found |= TagFile.files(source)
     elif source.table is None:
         found |= names_file(source)
     lists = _lists(source)
     found |= {f"{split} list": path for split, path in lists.items()}
     wanted = _wanted(lists)
-    for identity, names in _photos(source, folder).files.items():
+    for identity, names in photos.files.items():
         if wanted is None or identity in wanted:
             found |= {path: source.root / path for path in (_join(folder, n) for n in names)}
     return found
@@ -79,13 +85,16 @@ def records(source: Source, report: Report) -> Iterator[Record]:
     found = _photos(source, folder)
     for problem in found.problems:
         report(problem)
-    tags = None if by_folder(source) else _tags(source, found, folder, report)
+    if by_labels(source):
+        tags = yolo.tags(source, _places(found, folder), report)
+    else:
+        tags = {} if by_folder(source) else _tags(source, found, folder, report)
     split_of = _splits(source, found, report)
     for identity in sorted(split_of):
         names = found.files[identity]
         for problem in same_name(folder, identity, names):
             report(problem)
-        named = _folder_tags(identity) if tags is None else tags.get(identity)
+        named = _folder_tags(identity) if by_folder(source) else tags.get(identity)
         yield Record(identity, _join(folder, names[0]), named, split_of[identity])
 
 
@@ -94,6 +103,11 @@ def by_folder(source: Source) -> bool:
     if source.tags is not None:
         return source.tags == "folders"
     return not (source.root / "tags.csv").is_file()
+
+
+def by_labels(source: Source) -> bool:
+    """Whether the tags are those of YOLO's label files."""
+    return source.tags == "yolo"
 
 
 def photo_folder(source: Source) -> str:
@@ -123,6 +137,11 @@ def _tags(source: Source, found: Found, folder: str, report: Report) -> dict[str
         reason = f"{file.name} has tags for {name!r}, but there is no such photo: add it"
         report(Problem(name, name, "tags-without-photo", reason, used=False))
     return tags
+
+
+def _places(found: Found, folder: str) -> dict[str, str]:
+    """Path below the root by id."""
+    return {identity: _join(folder, names[0]) for identity, names in found.files.items()}
 
 
 def _below(folder: str, name: str, found: Found) -> str:
@@ -164,18 +183,19 @@ def _splits(source: Source, found: Found, report: Report) -> dict[str, Split]:
     if "val" in listed:
         val = set(listed["val"])
         return {name: "val" if name in val else "train" for name in found.files}
-    if by_folder(source) and (parted := _by_split_folder(found)):
+    folders = 2 if by_folder(source) else 1 if by_labels(source) else 0
+    if folders and (parted := _by_split_folder(found, folders)):
         for name in sorted(set(found.files) - set(parted)):
-            reason = f"{name!r} is in no class folder of train or val: move it into one"
+            reason = f"{name!r} is in no folder of train or val: move it into one"
             report(Problem(name, name, "outside-splits", reason, used=False))
         return parted
     share = source.val_fraction
     return {name: "val" if draw(name, source.seed) < share else "train" for name in found.files}
 
 
-def _by_split_folder(found: Found) -> dict[str, Split]:
-    """The split of each photo in a class folder of train or val; empty unless there are both."""
-    tops = {name: name.split("/")[0] for name in found.files if name.count("/") > 1}
+def _by_split_folder(found: Found, folders: int = 2) -> dict[str, Split]:
+    """The split of each photo in `train` or `val`, in so many folders; empty without both."""
+    tops = {name: name.split("/")[0] for name in found.files if name.count("/") >= folders}
     parted = {name: SPLIT_FOLDERS[top] for name, top in tops.items() if top in SPLIT_FOLDERS}
     return parted if len(set(parted.values())) == 2 else {}
 

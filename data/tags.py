@@ -2,8 +2,9 @@
 
 CSV: the photo in the first column, then either its tags (in one cell, separated by ";", "|" or ",",
 or in several cells; a photo may have several rows), or one column a class with 1 and 0 under the
-classes' names. JSON: {"photo": ["name", ...]} or {"photo": [number, ...]}. npz: `ids`, `labels`
-(photos x classes, 0 or 1) and `names`. Names count, never positions.
+classes' names. JSON: {"photo": ["name", ...]} or {"photo": [number, ...]}, or boxes in COCO's
+format, of which the categories count. npz: `ids`, `labels` (photos x classes, 0 or 1) and `names`.
+Names count, never positions.
 """
 
 import csv
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.coco_json import has_boxes, read_boxes
 from data.records import SUFFIXES, Problem, Report, Source
 from knowledge.classes import Class, ClassTable
 
@@ -192,6 +194,12 @@ def _one_column_a_class(
 
 
 def _from_json(path: Path, source: Source, report: Report) -> Rows:
+    if has_boxes(path):
+        boxes = read_boxes(path, crowds=source.crowds)
+        for key, shot in boxes.shots.items():
+            ids = sorted(boxes.tags.get(key, ()))
+            yield shot.name, tuple(boxes.categories.get(one, str(one)) for one in ids)
+        return
     try:
         document = json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
