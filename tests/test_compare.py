@@ -68,7 +68,7 @@ def test_the_page_is_one_file_with_a_picture_for_each_head(made: tuple[Program, 
     assert all(link.startswith(("data:image/", "#")) for link in links)
     assert "<script" not in text
     assert str(program.runs) not in text
-    assert text.count("masks: the upper bound") == 1
+    assert text.count("masks: the upper bound</td>") == 1
 
 
 def test_the_same_comparison_again_finds_everything(made: tuple[Program, str]) -> None:
