@@ -8,6 +8,7 @@ Below the folder of outputs: `masks/<id>.png` (palette PNG, 0 background, 1..C c
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,14 +17,13 @@ from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
 from data.files import replacing, write_lines
-from data.labels import write_label
 from data.manifest import PROBLEMS, write_classes
 from data.own import OwnPhoto
 from knowledge.classes import BACKGROUND, ClassTable
 
 SETTINGS = "settings.json"
-OPACITY = 0.55
-"""Of the class colours over the photo."""
+OPACITIES = [0, *[140] * 255]
+"""Of 255, by label: how much of a class's colour covers the photo."""
 LINE = 22
 """Height of a line of the legend in pixels."""
 
@@ -47,6 +47,11 @@ class Outputs:
     folder: Path
     classes: ClassTable
     overlays: bool = True
+
+    @cached_property
+    def palette(self) -> list[int]:
+        """Of every mask: made once, for it takes as long as a mask does."""
+        return self.classes.palette()
 
     def done(self, photo: OwnPhoto) -> bool:
         """Whether everything of the photo is there."""
@@ -84,12 +89,14 @@ class Outputs:
     def write(self, finding: Finding) -> OwnPhoto:
         """Write the files of one photo, the one that says it is done last."""
         photo, label = finding.photo, finding.label
-        write_label(self.folder / "masks" / f"{photo.id}.png", label, self.classes)
+        mask = Image.fromarray(label)
+        mask.putpalette(self.palette)
+        with replacing(self.folder / "masks" / f"{photo.id}.png") as temporary:
+            mask.save(temporary, format="PNG")
         if self.overlays:
+            painted = overlay(finding.pixels, mask)
             with replacing(self._overlay(photo)) as temporary:
-                overlay(finding.pixels, label, self.classes).save(
-                    temporary, format="JPEG", quality=85
-                )
+                painted.save(temporary, format="JPEG", quality=85)
         with replacing(self._found(photo)) as temporary:
             text = json.dumps(self._said(finding), indent=1, ensure_ascii=False)
             temporary.write_text(text + "\n", "utf-8")
@@ -125,15 +132,11 @@ class Outputs:
             (self.folder / PROBLEMS).unlink(missing_ok=True)
 
 
-def overlay(
-    pixels: UInt8[np.ndarray, "h w 3"], label: UInt8[np.ndarray, "h w"], classes: ClassTable
-) -> Image.Image:
-    """The photo with its classes in their colours; the background stays as it is."""
-    photo, painted = Image.fromarray(pixels), Image.fromarray(label)
-    painted.putpalette(classes.palette())
+def overlay(pixels: UInt8[np.ndarray, "h w 3"], mask: Image.Image) -> Image.Image:
+    """The photo with the classes of its palette mask in colour; the background stays as it is."""
     # 8-bit work in C: a hundredth of what a forward pass takes.
-    opacity = Image.fromarray(label).point([0, *[round(255 * OPACITY)] * 255])
-    return Image.composite(painted.convert("RGB"), photo, opacity)
+    opacity = mask.point(OPACITIES, "L")
+    return Image.composite(mask.convert("RGB"), Image.fromarray(pixels), opacity)
 
 
 def legend(classes: ClassTable) -> Image.Image:

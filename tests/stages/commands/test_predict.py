@@ -252,7 +252,9 @@ def test_an_overlay_leaves_the_background_alone() -> None:
     table = ClassTable.of_names("t", ["a", "Ωmega"])
     image, label = pixels(3, (8, 8)), np.zeros((8, 8), np.uint8)
     label[2:4] = 2
-    painted = np.asarray(overlay(image, label, table))
+    mask = Image.fromarray(label)
+    mask.putpalette(table.palette())
+    painted = np.asarray(overlay(image, mask))
     assert (painted[4:] == image[4:]).all()
     assert (painted[2:4] != image[2:4]).any()
     assert legend(table).size[1] > 60
