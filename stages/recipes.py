@@ -16,7 +16,9 @@ from stages.inspect import Config as Inspect
 from stages.labels import Config as Labels
 from stages.masks import Config as Masks
 from stages.report import Config as Report
+from stages.rescore import Config as Rescore
 from stages.segment import Config as Segment
+from stages.walk import Config as Walk
 
 
 class Recipe(BaseModel, frozen=True, extra="forbid"):
@@ -27,7 +29,9 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     graph: Graph = Field(Graph(), description="how the classes relate")
     classify: Classify = Field(Classify(), description="the tag classifier")
     cams: Cams = Field(Cams(), description="class activation maps")
+    walk: Walk = Field(Walk(), description="activation maps shared between places alike")
     labels: Labels = Field(Labels(), description="pseudo-labels")
+    rescore: Rescore = Field(Rescore(), description="a second look at the labels so far")
     inspect: Inspect = Field(Inspect(), description="quality of the pseudo-labels")
     segment: Segment = Field(Segment(), description="the segmentation network")
     evaluate: Evaluate = Field(Evaluate(), description="scores of the network")
@@ -129,6 +133,9 @@ VOC_CPU = Recipe(
     masks=Masks(train_list="train", val_list="val"),
     classify=SMALL_CLASSIFY,
     cams=Cams(scales=(1.0, 1.5, 2.0), competition=1.0),
+    walk=Walk(steps=2),
+    labels=Labels(background="otsu"),
+    rescore=Rescore(rounds=1),
     segment=SMALL_SEGMENT,
     evaluate=Evaluate(cost_size=(320, 320)),
     upper_bound=True,
