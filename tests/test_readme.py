@@ -1,7 +1,9 @@
-"""What the README tells a newcomer is what the check does, and the flags that it names exist."""
+"""What README and docs tell a newcomer is what the check does, and the flags they name exist."""
 
+import ast
 import re
 import shlex
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,9 @@ ROOT = Path(run_pipeline.__file__).parent
 BLOCK = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def readme() -> list[list[str]]:
-    """Every command of the README's shell blocks, as words; `a && b` counts as two."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def readme(page: Path = ROOT / "README.md") -> list[list[str]]:
+    """Every command of the page's shell blocks, as words; `a && b` counts as two."""
+    text = page.read_text(encoding="utf-8")
     blocks = "\n".join(BLOCK.findall(text)).replace("\\\n", " ")
     return [words for line in blocks.splitlines() for words in parted(line)]
 
@@ -49,10 +51,33 @@ def test_the_first_command_needs_nothing_but_pip() -> None:
 
 
 def commands() -> list[list[str]]:
-    return [words[2:] for words in readme() if words[:2] == ["python", "run_pipeline.py"]]
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    told = [words for page in pages for words in readme(page)]
+    return [words[2:] for words in told if words[:2] == ["python", "run_pipeline.py"]]
 
 
-@pytest.mark.parametrize("words", commands(), ids=" ".join)
+OWN = ("score", "predict", "export", "build", "doctor")
+"""Commands with a parser of their own, which takes no setting of a recipe."""
+
+
+@pytest.mark.parametrize("words", [w for w in commands() if w[:1] and w[0] in OWN], ids=" ".join)
+def test_every_command_beside_the_pipeline_is_understood(words: list[str]) -> None:
+    module = import_module(f"stages.commands.{words[0]}")
+    assert words[0] in run_pipeline.COMMANDS
+    module._parser().parse_args(words[1:])
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda page: page.name)
+def test_python_of_the_docs_imports_what_exists(page: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", page.read_text("utf-8"), re.M | re.S)
+    for block in blocks:
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                module = import_module(str(node.module))
+                assert all(hasattr(module, alias.name) for alias in node.names)
+
+
+@pytest.mark.parametrize("words", [w for w in commands() if not w or w[0] not in OWN], ids=" ".join)
 def test_every_flag_of_the_readme_exists(words: list[str]) -> None:
     desk = Desk("x", RECIPES, builds={"run": build}, commands={}, closing=None, description="")
     known = {setting.flag for recipe in RECIPES.values() for setting in settings_of(recipe)}

@@ -8,6 +8,7 @@ their colours, preprocessing, the card of the run and MODEL_CARD.md; --onnx adds
 ONNX. `predict --model FOLDER` uses it, and so do three lines of Python: see `stages.model`.
 """
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -17,14 +18,18 @@ from stages.model_folder import export
 
 def main(argv: list[str]) -> int:
     """Export; returns 0. Raises FileNotFoundError or ValueError with the way out."""
-    parser = command_parser("export", __doc__)
-    parser.add_argument("run", type=Path, metavar="RUN", help="a run: runs/NAME")
-    parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: models/NAME")
-    onnx = "write segment.onnx and classify.onnx too (needs the extra `onnx`)"
-    parser.add_argument("--onnx", action="store_true", help=onnx)
-    asked = parser.parse_args(argv)
+    asked = _parser().parse_args(argv)
     to = asked.to or Path("models") / asked.run.resolve().name
     export(asked.run, to, onnx=asked.onnx, note=lambda text: print(text, file=sys.stderr))
     size = sum(path.stat().st_size for path in to.rglob("*") if path.is_file())
     print(f"{to}: {size / 1e6:.1f} MB, described in {to / 'MODEL_CARD.md'}")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = command_parser("export", __doc__)
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run: runs/NAME")
+    parser.add_argument("--to", type=Path, metavar="FOLDER", help="default: models/NAME")
+    onnx = "write segment.onnx and classify.onnx too (needs the extra `onnx`)"
+    parser.add_argument("--onnx", action="store_true", help=onnx)
+    return parser
