@@ -9,6 +9,8 @@ from data.manifest import Photo
 from data.records import Problem, Record, Report
 from knowledge.classes import ClassTable
 
+FEW = 5
+"""Training photos a class below which scores say nothing."""
 Untagged = Literal["skip", "negative"]
 
 
@@ -89,7 +91,11 @@ def _apart(copies: Sequence[Photo], report: Report) -> list[Photo]:
 def check_whole(
     photos: Sequence[Photo], classes: ClassTable, problems: Sequence[Problem], report: Report
 ) -> None:
-    """Raise `ValueError` where no training is possible; list classes without a training photo."""
+    """Raise `ValueError` where no training is possible; list what makes the scores mean little.
+
+    That is a class without a training photo, and fewer than `FEW` training photos or one val photo
+    for a class.
+    """
     train = [photo for photo in photos if photo.split == "train"]
     counts = Counter(name for photo in train for name in photo.tags)
     if not train or not counts:
@@ -99,6 +105,13 @@ def check_whole(
         if not counts[entry.name]:
             reason = f"no training photo has the tag {entry.name!r}: nothing is learnt about it"
             report(Problem("", None, "class-without-photo", reason, used=True))
+    val = len(photos) - len(train)
+    if len(train) < FEW * len(counts) or 0 < val < len(counts):
+        reason = (
+            f"{len(train)} photos to train on and {val} to score for {len(counts)} classes: scores "
+            "of so few photos mean nothing; add photos"
+        )
+        report(Problem("", None, "few-photos", reason, used=True))
 
 
 def _why(problems: Sequence[Problem]) -> str:

@@ -71,7 +71,8 @@ class ClassTable:
         if len(self.classes) > MOST_CLASSES:
             raise ValueError(
                 f"class table {self.name!r} has {len(self.classes)} classes; a label PNG holds at "
-                f"most {MOST_CLASSES} beside background (0) and ignore (255): drop or merge some"
+                f"most {MOST_CLASSES} beside background (0) and ignore (255): merge some, or list "
+                "those to keep in a text file and set --dataset.names"
             )
         seen: dict[str, int] = {}
         for label, entry in enumerate(self.classes, start=1):

@@ -91,5 +91,21 @@ def test_a_class_without_training_photo_is_a_note() -> None:
     noted: list[Problem] = []
     photos = [_photo("a", "1", "cat"), _photo("b", "2", "dog", split="val")]
     check_whole(photos, CLASSES, [], noted.append)
-    assert [(one.problem, one.used) for one in noted] == [("class-without-photo", True)]
+    codes = [(one.problem, one.used) for one in noted]
+    assert codes == [("class-without-photo", True), ("few-photos", True)]
     assert "'dog'" in noted[0].reason
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "few"), [(10, 2, False), (9, 2, True), (10, 1, True), (10, 0, False)]
+)
+def test_so_few_photos_that_scores_mean_nothing_are_noted(train: int, val: int, few: bool) -> None:
+    names = [("cat", "dog")[place % 2] for place in range(train + val)]
+    photos = [
+        _photo(f"p{place}", str(place), name, split="train" if place < train else "val")
+        for place, name in enumerate(names)
+    ]
+    noted: list[Problem] = []
+    check_whole(photos, CLASSES, [], noted.append)
+    assert [one.problem for one in noted] == (["few-photos"] if few else [])
+    assert all(f"{train} photos to train on and {val} to score" in one.reason for one in noted)

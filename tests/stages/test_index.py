@@ -199,7 +199,10 @@ def test_the_same_photo_in_two_class_folders_has_two_tags(tmp_path: Path) -> Non
         ("cat/one", ("cat", "dog")),
         ("dog/other", ("dog",)),
     ]
-    assert _codes(problems) == {"dog/one.jpg": [("same-photo", True)]}
+    assert _codes(problems) == {
+        "dog/one.jpg": [("same-photo", True)],
+        "": [("few-photos", True)],
+    }
 
 
 def test_the_bytes_of_a_val_photo_never_train(tmp_path: Path) -> None:
