@@ -74,6 +74,7 @@ def _facts(run: Run) -> Card:
     values = {
         "class graph": run.json("graph", "graph.json").get("card", {}).get("relation"),
         "context head": run.config("segment").get("head"),
+        "masks made from": _chosen(run.json("masks", "policy.json"), "source", "overlap", "crowd"),
         "scales and flip, CAM": _chosen(run.config("cams"), "scales", "flip"),
         "CAM normalisation": thresholds.get("normalisation"),
         "background score": thresholds.get("threshold"),
