@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
 from stages.crf.compiled.jit import compiled, inlined
+from stages.crf.compiled.vectors import at, put
 
 BLOCK = 64
 """Pixels that one vectorised loop runs over; their coordinates stay in the L1 cache."""
@@ -15,16 +16,16 @@ BLOCK = 64
 
 @compiled
 def embed(
-    image: UInt8[np.ndarray, "n colours"],
+    image: UInt8[np.ndarray, " nc"],
     columns: int,
     widths: tuple[float, ...],
     scales: tuple[float, ...],
     strides: Int64[np.ndarray, " d"],
     lowest: Float32[np.ndarray, " coordinates"],
     keys: Int64[np.ndarray, " n"],
-    weights: Float32[np.ndarray, "n coordinates"],
+    weights: Float32[np.ndarray, " nc"],
 ) -> None:
-    """Fill `keys` (names of simplices) and `weights` (of the corners of colours 0 to d).
+    """Fill `keys` (names of simplices) and `weights` (of corners of colours 0 to d, row by row).
 
     image: the colours of n pixels, row by row; `columns` of them in a row. widths: standard
     deviations of x, y and the colours; their number, d, is known when this is compiled. scales: of
@@ -58,7 +59,8 @@ def _features(image, columns, widths, first, count, feature):  # type: ignore[no
             x, y = 0, y + 1
     for axis in range(2, len(widths)):
         for b in range(count):
-            feature[axis, b] = np.float32(image[first + b, axis - 2]) / widths[axis]
+            colour = at(image, (first + b) * (len(widths) - 2) + axis - 2)
+            feature[axis, b] = np.float32(colour) / widths[axis]
 
 
 @inlined
@@ -131,13 +133,20 @@ def _write(nearest, rank, ordered, strides, lowest, first, count, keys, weights)
     """Weights are differences of offsets next to each other (3.2); a key is one whole number."""
     last = len(rank) - 1
     for b in range(count):
-        weights[first + b, 0] = ordered[last, b] + (np.float32(1) - ordered[0, b])
+        row = (first + b) * (last + 1)
+        put(weights, row, ordered[last, b] + (np.float32(1) - ordered[0, b]))
         for corner in range(1, last + 1):
-            weights[first + b, corner] = ordered[last - corner, b] - ordered[last - corner + 1, b]
+            put(weights, row + corner, ordered[last - corner, b] - ordered[last - corner + 1, b])
+    place = np.int64(1)
+    for _ in range(last):
+        place *= last + 1
+    key = np.zeros(BLOCK, np.int64)
+    code = np.int64(1)
+    for i in range(1, last + 1):
+        stride = strides[i - 1] * place
+        for b in range(BLOCK):
+            digit = np.int64(nearest[i, b] - lowest[i])
+            key[b] += digit * stride + np.int64(rank[i, b]) * code
+        code *= last + 1
     for b in range(count):
-        start, code, place = np.int64(0), np.int64(0), np.int64(1)
-        for i in range(1, last + 1):
-            start += np.int64(nearest[i, b] - lowest[i]) * strides[i - 1]
-            code += np.int64(rank[i, b]) * place
-            place *= last + 1
-        keys[first + b] = start * place + code
+        put(keys, first + b, key[b])

@@ -21,60 +21,66 @@ from stages.crf.compiled.tables import Appearance, Course, Memory, Smoothness
 from stages.crf.geometry import Geometry
 from stages.crf.parameters import Normalization, Numbers
 
+PADDING = 8
+"""Numbers behind the last row of a table."""
+
 
 class Points(NamedTuple):
     """The lattice of one kernel; pixels in a row share a simplex."""
 
     pixels: Int32[np.ndarray, " n"]
     starts: Int32[np.ndarray, " s1"]
-    corners: Int32[np.ndarray, "s coordinates"]
+    corners: Int32[np.ndarray, " sc"]
     neighbours: Int32[np.ndarray, "coordinates m 2"]
-    splatting: Float32[np.ndarray, "n coordinates"]
-    slicing: Float32[np.ndarray, "n coordinates"]
+    splatting: Float32[np.ndarray, " ncp"]
+    slicing: Float32[np.ndarray, " ncp"]
 
 
 def lattice_points(
-    image: UInt8[np.ndarray, "n colours"],
+    image: UInt8[np.ndarray, " nc"],
+    n: int,
     geometry: Geometry,
     normalization: Normalization,
     arena: Arena,
 ) -> Points:
     """Build the lattice of one kernel. The arrays live in `arena`."""
-    n, size = len(image), len(geometry.widths) + 1
-    keys, weights = arena.empty(n, np.int64), arena.empty((n, size), np.float32)
+    size = len(geometry.widths) + 1
+    keys, weights = arena.empty(n, np.int64), _rows(n, size, arena)
     embed(image, *geometry[:-1], keys, weights)
     simplex, names = arena.empty(n, np.int32), arena.empty(n, np.int64)
     count = number_simplices(keys, _table(1.3 * n, arena), simplex, names)
     order, starts = arena.empty(count, np.int64), arena.empty(count + 1, np.int32)
-    pixels, in_order = arena.empty(n, np.int32), arena.empty((n, size), np.float32)
-    sort_pixels(simplex, weights, names[:count], order, starts, pixels, in_order)
+    pixels, in_order = arena.empty(n, np.int32), _rows(n, size, arena)
+    sort_pixels(geometry.widths, simplex, weights, names[:count], order, starts, pixels, in_order)
     corners, points, table = _corners(order, geometry, arena)
     neighbours = arena.empty((size, len(points), 2), np.int32)
     find_neighbours(points, geometry.strides, table, neighbours)
-    points_of = Points(pixels, starts, corners, neighbours, in_order, in_order)
-    return _normalised(points_of, normalization, weights, arena)
+    made = Points(pixels, starts, corners, neighbours, in_order, in_order)
+    return _normalised(made, normalization, weights, arena)
+
+
+def _rows(n: int, size: int, arena: Arena) -> Float32[np.ndarray, " ncp"]:
+    """Room for n rows, and zeros behind, so that a row may be read 8 numbers at a time."""
+    rows = arena.empty(n * size + PADDING, np.float32)
+    rows[-PADDING:] = 0
+    return rows
 
 
 def _normalised(
     points: Points,
     normalization: Normalization,
-    spare: Float32[np.ndarray, "n coordinates"],
+    spare: Float32[np.ndarray, " ncp"],
     arena: Arena,
 ) -> Points:
     """Put the normalisation by row sums into the weights; `spare` may hold one side's."""
     if normalization == "none":
         return points
-    factors, weights = arena.empty(len(spare), np.float32), points.splatting
-    row_factors(
-        points.starts,
-        points.corners,
-        weights,
-        points.neighbours,
-        normalization == "symmetric",
-        factors,
-    )
-    folded = weights if normalization == "symmetric" else spare
-    fold(weights, factors, folded)
+    factors, weights = arena.empty(len(points.pixels), np.float32), points.splatting
+    size, root = len(points.neighbours), normalization == "symmetric"
+    lanes = (0,) * (8 if size > 4 else 4)
+    row_factors(lanes, points.starts, points.corners, weights, points.neighbours, root, factors)
+    folded = weights if root else spare
+    fold(size, weights, factors, folded)
     splatting = weights if normalization == "after" else folded
     slicing = weights if normalization == "before" else folded
     return points._replace(splatting=splatting, slicing=slicing)
@@ -82,12 +88,10 @@ def _normalised(
 
 def _corners(
     order: Int64[np.ndarray, " s"], geometry: Geometry, arena: Arena
-) -> tuple[
-    Int32[np.ndarray, "s coordinates"], Int64[np.ndarray, " m"], Int64[np.ndarray, " slots"]
-]:
+) -> tuple[Int32[np.ndarray, " sc"], Int64[np.ndarray, " m"], Int64[np.ndarray, " slots"]]:
     """Corners of the simplices, keys of all lattice points and the table that finds them."""
     size = len(geometry.widths) + 1
-    corners = arena.empty((len(order), size), np.int32)
+    corners = arena.empty(len(order) * size, np.int32)
     points = arena.empty(len(order) * size, np.int64)
     table = _table(2.5 * len(order), arena)
     while True:
@@ -103,26 +107,31 @@ def _table(slots: float, arena: Arena) -> Int64[np.ndarray, " slots"]:
 
 
 class Grid(NamedTuple):
-    """The lattice over positions, which depends on the size of a photo alone; pixels row by row."""
+    """The lattice over positions, which depends on the size of a photo alone; see `Smoothness`."""
 
-    points: Int32[np.ndarray, "n 3"]
-    splatting: Float32[np.ndarray, "n 3"]
-    slicing: Float32[np.ndarray, "n 3"]
+    slicing: Float32[np.ndarray, " n6p"]
+    splatting: Float32[np.ndarray, " n6p"]
     neighbours: Int32[np.ndarray, "3 m 2"]
 
 
 @lru_cache(maxsize=8)
 def grid(size: tuple[int, int], sxy: float, normalization: Normalization) -> Grid:
-    """The smoothness lattice of photos of one (height, width); sxy in pixels."""
+    """The smoothness lattice of photos of one (height, width), row by row; sxy in pixels."""
+    n = size[0] * size[1]
     geometry = Geometry.of(size, (sxy, sxy))
-    blank = np.empty((size[0] * size[1], 0), np.uint8)
-    made = lattice_points(blank, geometry, normalization, Arena())
-    points = np.empty((len(blank), 3), np.int32)
-    splatting, slicing = (np.empty(points.shape, np.float32) for _ in range(2))
-    points[made.pixels] = np.repeat(made.corners, np.diff(made.starts), axis=0)
-    splatting[made.pixels] = made.splatting
-    slicing[made.pixels] = made.slicing
-    return Grid(points, splatting, slicing, made.neighbours.copy())
+    made = lattice_points(np.empty(0, np.uint8), n, geometry, normalization, Arena())
+    rows = []
+    for weights in (made.slicing, made.splatting):
+        table = np.zeros(6 * n + PADDING, np.float32)
+        lines = table[: 6 * n].reshape(n, 6)
+        corners = np.repeat(made.corners.reshape(-1, 3), np.diff(made.starts), axis=0)
+        lines.view(np.int32)[made.pixels, :3] = corners
+        lines[made.pixels, 3:] = weights[: 3 * n].reshape(n, 3)
+        rows.append(table)
+    slicing, splatting = rows
+    if normalization in ("symmetric", "none"):
+        splatting = slicing
+    return Grid(slicing, splatting, made.neighbours.copy())
 
 
 class CompiledEngine:
@@ -138,26 +147,22 @@ class CompiledEngine:
     ) -> None:
         """Build the lattices. `arena` lends the memory: until its reset, this object is of use."""
         self._arena = arena or Arena()
-        size, colours = (image.shape[0], image.shape[1]), image.reshape(-1, 3).copy()
+        size, n = (image.shape[0], image.shape[1]), image.shape[0] * image.shape[1]
         near = (numbers.bilateral_sxy,) * 2 + (numbers.bilateral_srgb,) * 3
-        made = lattice_points(colours, Geometry.of(size, near), normalization, self._arena)
+        colours = np.array(image, order="C").reshape(-1)
+        geometry = Geometry.of(size, near)
+        made = lattice_points(colours, n, geometry, normalization, self._arena)
         self._pixels = made.pixels
         self._appearance = Appearance(
-            made.starts,
-            made.corners.reshape(-1),
-            made.slicing.reshape(-1),
-            made.splatting.reshape(-1),
-            made.neighbours,
+            made.starts, made.corners, made.slicing, made.splatting, made.neighbours
         )
         even = grid(size, numbers.gaussian_sxy, normalization)
-        n = len(colours)
-        points, slicing = (self._arena.empty(3 * n, kind) for kind in (np.int32, np.float32))
-        arrange(made.pixels, even.points, even.slicing, points, slicing)
-        splatting = slicing
-        if even.splatting is not even.slicing and normalization in ("before", "after"):
-            splatting = self._arena.empty(3 * n, np.float32)
-            arrange(made.pixels, even.points, even.splatting, points, splatting)
-        self._smoothness = Smoothness(points, slicing, splatting, even.neighbours)
+        slicing = splatting = _rows(n, 6, self._arena)
+        arrange((0,) * 8, made.pixels, even.slicing, slicing)
+        if even.splatting is not even.slicing:
+            splatting = _rows(n, 6, self._arena)
+            arrange((0,) * 8, made.pixels, even.splatting, splatting)
+        self._smoothness = Smoothness(slicing, splatting, even.neighbours)
         self._memory: Memory | None = None
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Int32, Int64
 
 from stages.crf.compiled.jit import compiled, inlined
-from stages.crf.compiled.vectors import prefetch
+from stages.crf.compiled.vectors import at, prefetch, put
 
 SPREAD = np.uint64(0x9E3779B97F4A7C15)
 """2^64 / golden ratio: the upper bits of the product are well mixed (Knuth, TAOCP 3, 6.4)."""
@@ -48,21 +48,21 @@ def number_simplices(
     shift, mask, count = _shift(table), len(table) // 2 - 1, 0
     last, number = np.int64(-1), np.int32(0)
     for i in range(len(keys)):
-        key = keys[i]
+        key = at(keys, i)
         if i + AHEAD < len(keys):
-            prefetch(table, 2 * _slot(keys[i + AHEAD], shift))
+            prefetch(table, 2 * _slot(at(keys, i + AHEAD), shift))
         if key != last:
             slot = _slot(key, shift)
-            while table[2 * slot] != key and table[2 * slot] != -1:
+            while at(table, 2 * slot) != key and at(table, 2 * slot) != -1:
                 slot = (slot + 1) & mask
-            if table[2 * slot] == -1:
-                table[2 * slot] = key
-                table[2 * slot + 1] = count
-                names[count] = key
+            if at(table, 2 * slot) == -1:
+                put(table, 2 * slot, key)
+                put(table, 2 * slot + 1, count)
+                put(names, count, key)
                 count += 1
-            number = np.int32(table[2 * slot + 1])
+            number = np.int32(at(table, 2 * slot + 1))
             last = key
-        simplex[i] = number
+        put(simplex, i, number)
     return count
 
 
@@ -72,7 +72,7 @@ def number_corners(
     widths: tuple[float, ...],
     strides: Int64[np.ndarray, " d"],
     table: Int64[np.ndarray, " slots"],
-    corners: Int32[np.ndarray, "s coordinates"],
+    corners: Int32[np.ndarray, " sc"],
     points: Int64[np.ndarray, " most"],
 ) -> int:
     """Number the lattice points from 1 in order of appearance; their count, or -1.
@@ -84,35 +84,35 @@ def number_corners(
     shift, mask, count = _shift(table), len(table) // 2 - 1, 0
     size = len(widths) + 1
     limit = len(table) // 3 - size
-    ring = np.empty((4, size), np.int64)
+    ring = np.empty(4 * size, np.int64)
     for s in range(min(3, len(names))):
-        _corner_keys(names[s], widths, strides, ring[s])
+        _corner_keys(names[s], widths, strides, ring, s * size)
         for c in range(size):
-            prefetch(table, 2 * _slot(ring[s, c], shift))
+            prefetch(table, 2 * _slot(at(ring, s * size + c), shift))
     for s in range(len(names)):
         if s + 3 < len(names):
-            coming = (s + 3) & 3
-            _corner_keys(names[s + 3], widths, strides, ring[coming])
+            coming = ((s + 3) & 3) * size
+            _corner_keys(at(names, s + 3), widths, strides, ring, coming)
             for c in range(size):
-                prefetch(table, 2 * _slot(ring[coming, c], shift))
+                prefetch(table, 2 * _slot(at(ring, coming + c), shift))
         if count > limit:
             return -1
         for c in range(size):
-            key = ring[s & 3, c]
+            key = at(ring, (s & 3) * size + c)
             slot = _slot(key, shift)
-            while table[2 * slot] != key and table[2 * slot] != -1:
+            while at(table, 2 * slot) != key and at(table, 2 * slot) != -1:
                 slot = (slot + 1) & mask
-            if table[2 * slot] == -1:
-                points[count] = key
+            if at(table, 2 * slot) == -1:
+                put(points, count, key)
                 count += 1
-                table[2 * slot] = key
-                table[2 * slot + 1] = count
-            corners[s, c] = table[2 * slot + 1]
+                put(table, 2 * slot, key)
+                put(table, 2 * slot + 1, count)
+            put(corners, s * size + c, at(table, 2 * slot + 1))
     return count
 
 
 @inlined
-def _corner_keys(name, widths, strides, keys):  # type: ignore[no-untyped-def]
+def _corner_keys(name, widths, strides, keys, first):  # type: ignore[no-untyped-def]
     """Corner c is c steps along (1, ..., 1), less d+1 on the c coordinates of the highest ranks.
 
     Coordinate 0 has no digit in a key, so its rank does not matter. Divisors are known when this
@@ -124,16 +124,17 @@ def _corner_keys(name, widths, strides, keys):  # type: ignore[no-untyped-def]
         along += strides[i]
         place *= size
     start, code = name // place, name % place
-    keys[0] = start * size
+    put(keys, first, start * size)
     for c in range(1, size):
-        keys[c] = along
+        put(keys, first + c, along)
     for i in range(len(widths)):
         rank = code % size
         code //= size
         if rank > 0:
-            keys[size - rank] -= size * strides[i]
+            corner = first + size - rank
+            put(keys, corner, at(keys, corner) - size * strides[i])
     for c in range(1, size):
-        keys[c] += keys[c - 1]
+        put(keys, first + c, at(keys, first + c) + at(keys, first + c - 1))
 
 
 @compiled
@@ -149,6 +150,7 @@ def find_neighbours(
     written.
     """
     neighbours[:] = 0
+    pairs = neighbours.reshape(-1)
     shift, mask = _shift(table), len(table) // 2 - 1
     along = strides.sum()
     for axis in range(len(strides) + 1):
@@ -157,43 +159,47 @@ def find_neighbours(
             step += (len(strides) + 1) * strides[axis - 1]
         for i in range(len(points)):
             if i + AHEAD < len(points):
-                prefetch(table, 2 * _slot(points[i + AHEAD] + step, shift))
-            wanted = points[i] + step
+                prefetch(table, 2 * _slot(at(points, i + AHEAD) + step, shift))
+            wanted = at(points, i) + step
             slot = _slot(wanted, shift)
-            while table[2 * slot] != wanted and table[2 * slot] != -1:
+            while at(table, 2 * slot) != wanted and at(table, 2 * slot) != -1:
                 slot = (slot + 1) & mask
-            if table[2 * slot] == wanted:
-                number = table[2 * slot + 1]
-                neighbours[axis, i, 0] = number
-                neighbours[axis, number - 1, 1] = i + 1
+            if at(table, 2 * slot) == wanted:
+                number = at(table, 2 * slot + 1)
+                put(pairs, 2 * (axis * len(points) + i), number)
+                put(pairs, 2 * (axis * len(points) + number - 1) + 1, i + 1)
 
 
 @compiled
 def sort_pixels(
+    widths: tuple[float, ...],
     simplex: Int32[np.ndarray, " n"],
-    weights: Float32[np.ndarray, "n coordinates"],
+    weights: Float32[np.ndarray, " nc"],
     names: Int64[np.ndarray, " s"],
     order: Int64[np.ndarray, " s"],
     starts: Int32[np.ndarray, " s1"],
     pixels: Int32[np.ndarray, " n"],
-    sorted_weights: Float32[np.ndarray, "n coordinates"],
+    sorted_weights: Float32[np.ndarray, " nc"],
 ) -> None:
     """Put the pixels of a simplex in a row (a counting sort), and simplices of like size together.
 
     Fills `order` (the names in their new order), `starts` (first place of each, and the end),
     `pixels` (pixel of each place) and `sorted_weights`.
     """
+    size = len(widths) + 1
     counts = np.zeros(len(names), np.int32)
     for i in range(len(simplex)):
-        counts[simplex[i]] += 1
+        s = at(simplex, i)
+        put(counts, s, at(counts, s) + 1)
     begin = np.empty(len(names), np.int32)
     _order_by_size(counts, names, order, starts, begin)
     for i in range(len(simplex)):
-        place = begin[simplex[i]]
-        begin[simplex[i]] = place + 1
-        pixels[place] = i
-        for c in range(weights.shape[1]):
-            sorted_weights[place, c] = weights[i, c]
+        s = at(simplex, i)
+        place = at(begin, s)
+        put(begin, s, place + 1)
+        put(pixels, place, i)
+        for c in range(size):
+            put(sorted_weights, place * size + c, at(weights, i * size + c))
 
 
 WINDOW = 512

@@ -12,13 +12,16 @@ from stages.crf.compiled.jit import compiled_fused, inlined
 from stages.crf.compiled.tables import Appearance, Course, Memory, Smoothness
 from stages.crf.compiled.vectors import (
     added,
+    at,
     largest,
     load,
     lowered,
     plus,
+    put,
     scaled,
     store,
     total,
+    whole_at,
     zeros,
 )
 
@@ -74,12 +77,12 @@ def mean_field(
         while first < count:
             end, length = _block(appearance.starts, active, first, count)
             if iteration == 0:
-                _softmax_terms(lanes, appearance.starts[first], length, memory)
+                _softmax_terms(lanes, at(appearance.starts, first), length, memory)
             else:
                 _slice(lanes, first, end, appearance, smoothness, memory, near, even)
             _exponentials(memory.block, length * len(lanes))
             if last:
-                _leave(lanes, appearance.starts[first], length, pixels, memory.block, q)
+                _leave(lanes, at(appearance.starts, first), length, pixels, memory.block, q)
             else:
                 _splat(lanes, first, end, appearance, smoothness, memory, coming, even_coming)
                 if freezing:
@@ -100,12 +103,12 @@ def mean_field(
 @inlined
 def _enter(width, energies, pixels, logits):  # type: ignore[no-untyped-def]
     """Minus the unary, a pixel's labels side by side, in the order of the lattice."""
-    labels = len(energies)
+    labels, n, flat = len(energies), len(pixels), energies.reshape(-1)
     for p in range(len(pixels)):
         for k in range(labels):
-            logits[p * width + k] = -energies[k, pixels[p]]
+            put(logits, p * width + k, -at(flat, k * n + at(pixels, p)))
         for k in range(labels, width):
-            logits[p * width + k] = BOTTOM
+            put(logits, p * width + k, BOTTOM)
 
 
 @inlined
@@ -132,25 +135,25 @@ def _slice(lanes, first, end, appearance, smoothness, memory, near, even):  # ty
     """Unary and messages, less their maximum; corners are read once a simplex."""
     width, j = len(lanes), 0
     starts, corners, weights = appearance.starts, appearance.corners, appearance.slicing
-    points, even_weights = smoothness.points, smoothness.slicing
+    even_rows = smoothness.slicing
     for a in range(first, end):
-        s = memory.active[a]
-        c0 = load(lanes, near, corners[s * 6] * width)
-        c1 = load(lanes, near, corners[s * 6 + 1] * width)
-        c2 = load(lanes, near, corners[s * 6 + 2] * width)
-        c3 = load(lanes, near, corners[s * 6 + 3] * width)
-        c4 = load(lanes, near, corners[s * 6 + 4] * width)
-        c5 = load(lanes, near, corners[s * 6 + 5] * width)
-        for p in range(starts[s], starts[s + 1]):
-            one = plus(load(lanes, memory.logits, p * width), weights[p * 6], c0)
-            other = scaled(weights[p * 6 + 1], c1)
-            one = plus(one, weights[p * 6 + 2], c2)
-            other = plus(other, weights[p * 6 + 3], c3)
-            one = plus(one, weights[p * 6 + 4], c4)
-            other = plus(other, weights[p * 6 + 5], c5)
+        s = at(memory.active, a)
+        c0 = load(lanes, near, at(corners, s * 6) * width)
+        c1 = load(lanes, near, at(corners, s * 6 + 1) * width)
+        c2 = load(lanes, near, at(corners, s * 6 + 2) * width)
+        c3 = load(lanes, near, at(corners, s * 6 + 3) * width)
+        c4 = load(lanes, near, at(corners, s * 6 + 4) * width)
+        c5 = load(lanes, near, at(corners, s * 6 + 5) * width)
+        for p in range(at(starts, s), at(starts, s + 1)):
+            one = plus(load(lanes, memory.logits, p * width), at(weights, p * 6), c0)
+            other = scaled(at(weights, p * 6 + 1), c1)
+            one = plus(one, at(weights, p * 6 + 2), c2)
+            other = plus(other, at(weights, p * 6 + 3), c3)
+            one = plus(one, at(weights, p * 6 + 4), c4)
+            other = plus(other, at(weights, p * 6 + 5), c5)
             for corner in range(3):
-                value = load(lanes, even, points[p * 3 + corner] * width)
-                other = plus(other, even_weights[p * 3 + corner], value)
+                value = load(lanes, even, whole_at(even_rows, p * 6 + corner) * width)
+                other = plus(other, at(even_rows, p * 6 + 3 + corner), value)
             logits = added(one, other)
             store(lanes, memory.block, j * width, lowered(logits, largest(logits)))
             j += 1
@@ -181,36 +184,36 @@ def _splat(lanes, first, end, appearance, smoothness, memory, near, even):  # ty
     """Give the pixels' probabilities to the points of both lattices."""
     width, j = len(lanes), 0
     starts, corners, weights = appearance.starts, appearance.corners, appearance.splatting
-    points, even_weights = smoothness.points, smoothness.splatting
+    even_rows = smoothness.splatting
     for a in range(first, end):
-        s = memory.active[a]
+        s = at(memory.active, a)
         c0, c1, c2 = zeros(lanes), zeros(lanes), zeros(lanes)
         c3, c4, c5 = zeros(lanes), zeros(lanes), zeros(lanes)
-        for p in range(starts[s], starts[s + 1]):
+        for p in range(at(starts, s), at(starts, s + 1)):
             odds = load(lanes, memory.block, j * width)
             q = scaled(np.float32(1) / total(odds), odds)
-            c0 = plus(c0, weights[p * 6], q)
-            c1 = plus(c1, weights[p * 6 + 1], q)
-            c2 = plus(c2, weights[p * 6 + 2], q)
-            c3 = plus(c3, weights[p * 6 + 3], q)
-            c4 = plus(c4, weights[p * 6 + 4], q)
-            c5 = plus(c5, weights[p * 6 + 5], q)
+            c0 = plus(c0, at(weights, p * 6), q)
+            c1 = plus(c1, at(weights, p * 6 + 1), q)
+            c2 = plus(c2, at(weights, p * 6 + 2), q)
+            c3 = plus(c3, at(weights, p * 6 + 3), q)
+            c4 = plus(c4, at(weights, p * 6 + 4), q)
+            c5 = plus(c5, at(weights, p * 6 + 5), q)
             for corner in range(3):
-                point = points[p * 3 + corner] * width
+                point = whole_at(even_rows, p * 6 + corner) * width
                 value = load(lanes, even, point)
-                store(lanes, even, point, plus(value, even_weights[p * 3 + corner], q))
+                store(lanes, even, point, plus(value, at(even_rows, p * 6 + 3 + corner), q))
             j += 1
-        corner = corners[s * 6] * width
+        corner = at(corners, s * 6) * width
         store(lanes, near, corner, added(load(lanes, near, corner), c0))
-        corner = corners[s * 6 + 1] * width
+        corner = at(corners, s * 6 + 1) * width
         store(lanes, near, corner, added(load(lanes, near, corner), c1))
-        corner = corners[s * 6 + 2] * width
+        corner = at(corners, s * 6 + 2) * width
         store(lanes, near, corner, added(load(lanes, near, corner), c2))
-        corner = corners[s * 6 + 3] * width
+        corner = at(corners, s * 6 + 3) * width
         store(lanes, near, corner, added(load(lanes, near, corner), c3))
-        corner = corners[s * 6 + 4] * width
+        corner = at(corners, s * 6 + 4) * width
         store(lanes, near, corner, added(load(lanes, near, corner), c4))
-        corner = corners[s * 6 + 5] * width
+        corner = at(corners, s * 6 + 5) * width
         store(lanes, near, corner, added(load(lanes, near, corner), c5))
 
 
@@ -219,28 +222,27 @@ def _freeze(lanes, first, end, appearance, smoothness, memory, limit):  # type: 
     """Keep what simplices splat whose pixels are all sure of their label."""
     width, j = len(lanes), 0
     starts, corners, weights = appearance.starts, appearance.corners, appearance.splatting
-    points, even_weights = smoothness.points, smoothness.splatting
+    even_rows = smoothness.splatting
+    kept, even_kept = memory.near_kept, memory.even_kept
     for s in range(first, end):  # every simplex is active in such a pass
-        length = starts[s + 1] - starts[s]
+        length = at(starts, s + 1) - at(starts, s)
         most = ZERO
         for i in range(j, j + length):
             most = max(most, total(load(lanes, memory.block, i * width)))
         memory.sure[s] = most <= np.float32(1) + limit
-        if memory.sure[s]:
-            for i in range(length):
-                p = starts[s] + i
-                odds = load(lanes, memory.block, (j + i) * width)
-                q = scaled(np.float32(1) / total(odds), odds)
-                for corner in range(6):
-                    point = corners[s * 6 + corner] * width
-                    value = load(lanes, memory.near_kept, point)
-                    store(lanes, memory.near_kept, point, plus(value, weights[p * 6 + corner], q))
-                for corner in range(3):
-                    point = points[p * 3 + corner] * width
-                    value = load(lanes, memory.even_kept, point)
-                    store(
-                        lanes, memory.even_kept, point, plus(value, even_weights[p * 3 + corner], q)
-                    )
+        for i in range(length if memory.sure[s] else 0):
+            p = at(starts, s) + i
+            odds = load(lanes, memory.block, (j + i) * width)
+            q = scaled(np.float32(1) / total(odds), odds)
+            for corner in range(6):
+                point = at(corners, s * 6 + corner) * width
+                value = load(lanes, kept, point)
+                store(lanes, kept, point, plus(value, at(weights, p * 6 + corner), q))
+            for corner in range(3):
+                point = whole_at(even_rows, p * 6 + corner) * width
+                value = load(lanes, even_kept, point)
+                weight = at(even_rows, p * 6 + 3 + corner)
+                store(lanes, even_kept, point, plus(value, weight, q))
         j += length
 
 
@@ -250,11 +252,11 @@ def _still_active(starts, sure, active):  # type: ignore[no-untyped-def]
     count, pixels = 0, 0
     for s in range(len(sure)):
         if sure[s]:
-            pixels += starts[s + 1] - starts[s]
+            pixels += at(starts, s + 1) - at(starts, s)
         else:
             active[count] = s
             count += 1
-    if pixels < WORTH * starts[len(sure)]:
+    if pixels < WORTH * at(starts, len(sure)):
         count = len(sure)
         for s in range(count):
             active[s] = s
@@ -264,11 +266,11 @@ def _still_active(starts, sure, active):  # type: ignore[no-untyped-def]
 @inlined
 def _leave(lanes, start, length, pixels, block, q):  # type: ignore[no-untyped-def]
     """The probabilities, in the order of the photo."""
-    width = len(lanes)
+    width, n, flat = len(lanes), len(pixels), q.reshape(-1)
     for j in range(length):
         share = np.float32(1) / total(load(lanes, block, j * width))
         for k in range(len(q)):
-            q[k, pixels[start + j]] = block[j * width + k] * share
+            put(flat, k * n + at(pixels, start + j), at(block, j * width + k) * share)
 
 
 @inlined
@@ -277,12 +279,13 @@ def _blur(lanes, neighbours, values, spare, factor):  # type: ignore[no-untyped-
 
     Returns the array that holds the result, and the other one.
     """
-    width = len(lanes)
+    width, pairs, points = len(lanes), neighbours.reshape(-1), neighbours.shape[1]
     for axis in range(len(neighbours)):
         gain = factor if axis == len(neighbours) - 1 else np.float32(1)
-        for i in range(neighbours.shape[1]):
-            left = load(lanes, values, neighbours[axis, i, 0] * width)
-            right = load(lanes, values, neighbours[axis, i, 1] * width)
+        for i in range(points):
+            pair = 2 * (axis * points + i)
+            left = load(lanes, values, at(pairs, pair) * width)
+            right = load(lanes, values, at(pairs, pair + 1) * width)
             here = load(lanes, values, (i + 1) * width)
             here = plus(here, np.float32(0.5), added(left, right))
             store(lanes, spare, (i + 1) * width, scaled(gain, here))

@@ -24,11 +24,14 @@ class Appearance(NamedTuple):
 
 
 class Smoothness(NamedTuple):
-    """The lattice over positions, pixels in the order of the other lattice."""
+    """The lattice over positions, pixels in the order of the other lattice.
 
-    points: Int32[np.ndarray, " n3"]
-    slicing: Float32[np.ndarray, " n3"]
-    splatting: Float32[np.ndarray, " n3"]
+    A row of 6 a pixel: the bits of 3 whole numbers, the lattice points of its simplex counted from
+    1, and their 3 weights. One row is one read.
+    """
+
+    slicing: Float32[np.ndarray, " n6p"]
+    splatting: Float32[np.ndarray, " n6p"]
     neighbours: Int32[np.ndarray, "axes m 2"]
 
 

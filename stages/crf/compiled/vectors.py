@@ -56,6 +56,52 @@ def _float(context: Any, builder: Any, signature: Any, arguments: Any, place: in
 
 
 @intrinsic
+def at(typing: Any, array: Any, index: Any) -> tuple[Any, Callable[..., Any]]:
+    """array[index] of a flat array for an index of at least 0.
+
+    numba would ask each time whether the index is negative, which costs as much as the rest.
+    """
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        return context.unpack_value(
+            builder, signature.args[0].dtype, builder.gep(held.data, [place])
+        )
+
+    return array.dtype(array, index), generate
+
+
+@intrinsic
+def put(typing: Any, array: Any, index: Any, value: Any) -> tuple[Any, Callable[..., Any]]:
+    """array[index] = value of a flat array for an index of at least 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        kind = signature.args[0].dtype
+        fitting = context.cast(builder, arguments[2], signature.args[2], kind)
+        context.pack_value(builder, kind, fitting, builder.gep(held.data, [place]))
+        return context.get_dummy_value()
+
+    return types.void(array, index, value), generate
+
+
+@intrinsic
+def whole_at(typing: Any, array: Any, index: Any) -> tuple[Any, Callable[..., Any]]:
+    """The int32 whose bits are array[index] of a flat float32 array, for an index of at least 0."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        held = context.make_array(signature.args[0])(context, builder, arguments[0])
+        place = context.cast(builder, arguments[1], signature.args[1], types.intp)
+        return builder.bitcast(
+            builder.load(builder.gep(held.data, [place]), typ=ir.FloatType()), INT32
+        )
+
+    return types.int32(array, index), generate
+
+
+@intrinsic
 def load(typing: Any, lanes: Any, array: Any, start: Any) -> tuple[Any, Callable[..., Any]]:
     """array[start : start + lanes] of a contiguous float32 array."""
 
@@ -123,6 +169,16 @@ def added(typing: Any, one: Any, other: Any) -> tuple[Any, Callable[..., Any]]:
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fadd(arguments[0], arguments[1], flags=FUSED)
+
+    return one(one, other), generate
+
+
+@intrinsic
+def multiplied(typing: Any, one: Any, other: Any) -> tuple[Any, Callable[..., Any]]:
+    """one * other, lane by lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fmul(arguments[0], arguments[1], flags=FUSED)
 
     return one(one, other), generate
 

@@ -51,7 +51,7 @@ def close_calls(q: np.ndarray) -> int:
     return int((ordered[-1] - ordered[-2] < 1e-4).sum())
 
 
-@pytest.mark.parametrize("labels", [2, 3, 5, 8, 9, 17, 21, 33, 81])
+@pytest.mark.parametrize("labels", [2, 3, 5, 9, 17, 81])
 def test_any_number_of_labels(labels):
     case = Case("B", labels, (23, 30))
     q = refine(case.photo(), case.probabilities(), case.parameters)
