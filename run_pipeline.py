@@ -36,8 +36,31 @@ def shared(recipe: Recipe) -> list[Stage]:
         stage("graph", "graph", "index"),
         stage("classify", "classify", "index", "graph"),
         stage("cams", "cams", "index", "graph", "classify"),
-        stage("labels", "labels", "index", "cams"),
-        stage("inspect", "inspect", "index", "masks", "cams", "labels"),
+        *labelling(recipe),
+    ]
+
+
+def labelling(recipe: Recipe) -> list[Stage]:
+    """From activation maps to labels: the walk and the second look where the recipe has them."""
+    stages, scores, seen = [], "cams", {"index": "index", "masks": "masks", "cams": "cams"}
+    if recipe.walk.steps:
+        scores = seen["walk"] = "walk"
+        stages.append(
+            Stage("walk", "stages.walk", "walk", recipe.walk, ("index", "classify", "cams"))
+        )
+    reads = {"index": "index", "cams": scores}
+    if recipe.rescore.rounds:
+        first = Stage("labels-first", "stages.labels", "labels", recipe.labels, reads)
+        looked = reads | {"classify": "classify", "labels": first.name}
+        rescored = Stage("rescore", "stages.rescore", "rescore", recipe.rescore, looked)
+        stages += [first, rescored]
+        reads = reads | {"cams": rescored.name, "before": first.name}
+        seen |= {"first": first.name, "rescore": rescored.name}
+    seen["labels"] = "labels"
+    return [
+        *stages,
+        Stage("labels", "stages.labels", "labels", recipe.labels, reads),
+        Stage("inspect", "stages.inspect", "inspect", recipe.inspect, seen),
     ]
 
 

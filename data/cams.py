@@ -29,12 +29,29 @@ class Cam:
 
     `classes`: 0-based class indices of the photo's tags, ascending. `maps`: one map a class, at
     least 0, not normalised; it covers the whole photo (`align_corners=False`). `size`: (height,
-    width) of the photo in pixels.
+    width) of the photo in pixels. `background`: where the maps are probabilities, that of the
+    background, which adds up with them to 1 in every cell; None for activations, which know no
+    background.
     """
 
     classes: Int[np.ndarray, " k"]
     maps: Float32[np.ndarray, "k h4 w4"]
     size: tuple[int, int]
+    background: Float32[np.ndarray, "h4 w4"] | None = None
+
+    def scores(self) -> Float32[np.ndarray, "k1 h4 w4"]:
+        """What the labels compete with, background first.
+
+        Activations: each map divided by its own maximum, beside a background of 1 that a threshold
+        is to scale. Probabilities: as they are, but not below half a step of their byte, since an
+        energy is the logarithm.
+        """
+        if self.background is None:
+            return np.concatenate(
+                [np.ones((1, *map_size(self.size)), np.float32), self.normalised()]
+            )
+        maps = np.concatenate([self.background[None], self.maps])
+        return np.maximum(maps, maps.max(axis=(1, 2), keepdims=True) / 510)
 
     def normalised(self) -> Float32[np.ndarray, "k h4 w4"]:
         """Each map divided by its own maximum + 1e-5: values in [0, 1)."""
@@ -65,13 +82,14 @@ def write_cam(path: Path, cam: Cam) -> None:
 
     Raises `ValueError` for values that are negative or not finite and for classes out of order.
     """
-    if not np.isfinite(cam.maps).all() or (cam.maps < 0).any():
+    maps = cam.maps if cam.background is None else np.concatenate([cam.maps, cam.background[None]])
+    if not np.isfinite(maps).all() or (maps < 0).any():
         raise ValueError(f"the maps for {path} hold negative or non-finite values")
     if len(cam.classes) != len(cam.maps) or (np.diff(cam.classes) <= 0).any():
         raise ValueError(f"the classes for {path} are not one a map in ascending order")
-    top = cam.maps.max(axis=(1, 2), initial=0.0).astype(np.float32)
+    top = maps.max(axis=(1, 2), initial=0.0).astype(np.float32)
     safe = np.where(top > 0, top, np.float32(1)).astype(np.float64)[:, None, None]
-    steps = np.rint(cam.maps / safe * 255).astype(np.uint8)
+    steps = np.rint(maps / safe * 255).astype(np.uint8)
     with replacing(path) as temporary:
         np.savez_compressed(
             temporary,
@@ -88,8 +106,24 @@ def read_cam(path: Path) -> Cam:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             maps = file["maps"].astype(np.float32) * (file["maxima"][:, None, None] / 255)
             height, width = (int(n) for n in file["size"])
-            return Cam(file["classes"].astype(np.int64), maps.astype(np.float32), (height, width))
+            classes = file["classes"].astype(np.int64)
+            if len(maps) not in (len(classes), len(classes) + 1):
+                raise ValueError(f"{len(maps)} maps for {len(classes)} classes")
+            maps, rest = maps[: len(classes)].astype(np.float32), maps[len(classes) :]
+            background = rest[0].astype(np.float32) if len(rest) else None
+            return Cam(classes, maps, (height, width), background)
     except FileNotFoundError:
         raise
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path} is no activation map file ({error}): make it again") from error
+
+
+def fitting_cam(path: Path, size: tuple[int, int]) -> Cam:
+    """`read_cam`, of a photo of (height, width) `size`; ValueError naming the file otherwise."""
+    cam = read_cam(path)
+    if cam.size != size:
+        raise ValueError(
+            f"{path} is of a photo of {cam.size} pixels (height, width), the photo has {size}: the "
+            "photo changed since, index it again"
+        )
+    return cam

@@ -2,7 +2,8 @@
 
     python run_pipeline.py --only inspect
 
-Reads the artifacts of `index`, `masks`, `cams` and `labels`; writes
+Reads the artifacts of `index`, `masks`, `cams` and `labels`, and those of `walk`, `rescore` and the
+first labels where the run has them; writes
 
 - quality.json: every figure over the whole train split, with the card that it needs (split, hash of
   the masks, number of photos, definition of the metric, how each threshold was chosen);
@@ -12,12 +13,17 @@ No setting of any other stage depends on this one: masks are looked at here, not
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field
 
 from pipeline.context import Context
+
+if TYPE_CHECKING:
+    from data.records import Photo
+    from stages.quality.summary import Background
 
 VERSION = 1
 
@@ -43,7 +49,8 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     from data.manifest import Manifest
     from data.masks import MaskIndex
     from stages.quality.measured import Measure, mask_card, measured
-    from stages.quality.summary import Background, Summary
+    from stages.quality.steps import step_scores, steps_of
+    from stages.quality.summary import Summary
 
     manifest = Manifest.of(inputs, context.places)
     masks = MaskIndex.of(inputs, context.places)
@@ -55,15 +62,20 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         bins=config.bins,
         boundary=config.boundary,
     )
-    said = json.loads((inputs["labels"] / "thresholds.json").read_text(encoding="utf-8"))
-    background = Background(said["threshold"], said["chosen"])
-    summary = Summary(manifest, config.bins, background)
+    summary = Summary(manifest, config.bins, _background(inputs, photos))
     found = measured(measure, photos, masks, workers=context.workers)
     for photo, quality in context.track(found, total=len(photos)):
         summary.add(photo, quality)
     figures = {
         **summary.figures(config.listed),
         **mask_card(photos, masks),
+        "steps": step_scores(
+            steps_of(inputs),
+            photos,
+            masks,
+            classes=len(manifest.classes.names) + 1,
+            workers=context.workers,
+        ),
         "boundary": f"bands of {config.boundary:g} of the diagonal, chessboard distance",
         "miou_of": "the complete labelling before the ignore band (labels/full)",
     }
@@ -72,3 +84,18 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     shown = ("miou", "miou_cam", "coverage")
     context.figures(**{name: figures[name] for name in shown if figures[name] is not None})
+
+
+def _background(inputs: Mapping[str, Path], photos: "Sequence[Photo]") -> "Background":
+    """The background score that raw activation maps are looked at with.
+
+    It is that of the labels where they were made from these maps; else Li's, as if they had been.
+    """
+    from stages.quality.summary import Background
+    from stages.thresholds import li, read_histogram
+
+    if "walk" not in inputs and "rescore" not in inputs:
+        said = json.loads((inputs["labels"] / "thresholds.json").read_text(encoding="utf-8"))
+        return Background(said["threshold"], said["chosen"])
+    counts = read_histogram(inputs["cams"] / f"{photo.id}.npz" for photo in photos)
+    return Background(li(counts), "Li's minimum cross entropy over these maps, without masks")

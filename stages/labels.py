@@ -2,13 +2,14 @@
 
     python run_pipeline.py --from labels --labels.crf.set psa_seam --labels.crf.iterations 5
 
-Reads the artifacts of `index` (photos and tags) and `cams`; never a mask. Writes, a photo each,
+Reads the artifacts of `index` (photos and tags) and `cams` (activation maps, or the probabilities
+of `rescore`, with the labels of the round before as `before`); never a mask. Writes, a photo each,
 
 - <id>.png: labels to train on, palette PNG, 0 background, 1..C classes, 255 ignored;
 - full/<id>.png: the complete labelling, nothing ignored, on which quality is measured;
 - confidence/<id>.png: grey PNG, 255 times the CRF's probability of the label in full/;
 
-and thresholds.json: the background scores in force, how they were chosen, and the score histogram.
+and thresholds.json: the background scores in force and how they were chosen.
 """
 
 import json
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from jaxtyping import Int64
 
+    from data.records import Photo
     from knowledge.classes import ClassTable
     from stages.pseudo_label import Job, Recipe
 
@@ -39,6 +41,10 @@ CHOSEN = {
     "otsu": "Otsu over the score maps of all train photos, without masks",
     "fixed": "set by hand (--labels.threshold)",
 }
+AGREEING = (
+    "the factor on the probability of the background whose labels agree most with the labels of "
+    "the round before, without masks"
+)
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -85,11 +91,11 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     manifest = Manifest.of(inputs, context.places)
     photos, cams = manifest.split("train"), inputs["cams"]
     _check_places({photo.id for photo in photos})
-    counts = _histogram([cams / f"{photo.id}.npz" for photo in photos], context.workers)
-    recipe = _recipe(config, counts)
+    full, card = _background(config, photos, inputs, len(manifest.classes.names), context.workers)
+    recipe = _recipe(config, full)
     if context.rank == 0:
         with replacing(out / "thresholds.json") as path:
-            path.write_text(json.dumps(_card(config, recipe, counts), indent=1) + "\n")
+            path.write_text(json.dumps(_card(config, recipe) | card, indent=1) + "\n")
     # Photos of one size in a row share the smoothness kernel.
     mine = sorted(context.mine(photos), key=lambda photo: (photo.size, photo.id))
     todo = [photo for photo in mine if not _labelled(out, photo.id)]
@@ -146,29 +152,67 @@ def _histogram(cams: Sequence[Path], workers: int) -> "Int64[np.ndarray, ' q']":
     return sum(counts, start=read_histogram(()))
 
 
-def _recipe(config: Config, counts: "Int64[np.ndarray, ' q']") -> "Recipe":
-    from stages.pseudo_label import Recipe, Thresholds
-    from stages.thresholds import METHODS
+def _background(
+    config: Config,
+    photos: "Sequence[Photo]",
+    inputs: Mapping[str, Path],
+    classes: int,
+    workers: int,
+) -> tuple[float, dict[str, Any]]:
+    """The background score and how it was chosen; a factor where the scores are probabilities."""
+    cams = inputs["cams"]
+    if "before" in inputs:
+        return _agreeing(cams, inputs["before"], photos, classes + 1, workers)
+    from stages.thresholds import METHODS, shares
 
+    counts = _histogram([cams / f"{photo.id}.npz" for photo in photos], workers)
     full = config.threshold if config.background == "fixed" else METHODS[config.background](counts)
+    return full, {
+        "normalisation": "each class map divided by its own maximum + 1e-5",
+        "chosen": CHOSEN[config.background],
+        "histogram": shares(counts),
+    }
+
+
+def _agreeing(
+    cams: Path, before: Path, photos: "Sequence[Photo]", classes: int, workers: int
+) -> tuple[float, dict[str, Any]]:
+    from stages.agreement import FACTORS, Pair, best_factor, confusions
+
+    pairs = [
+        Pair(cams / f"{photo.id}.npz", before / "full" / f"{photo.id}.png") for photo in photos
+    ]
+    chunks = [pairs[start : start + CHUNK] for start in range(0, len(pairs), CHUNK)]
+    found = map_unordered(
+        partial(confusions, classes=classes),
+        chunks,
+        workers=min(workers, len(chunks)),
+        name=lambda _: "agreement with the labels before",
+    )
+    factor, agreement = best_factor(sum(found, start=confusions((), classes=classes)))
+    return factor, {
+        "normalisation": "probabilities of the photo's classes and the background",
+        "chosen": AGREEING,
+        "agreement": dict(zip(map(str, FACTORS), agreement, strict=True)),
+    }
+
+
+def _recipe(config: Config, full: float) -> "Recipe":
+    from stages.pseudo_label import Recipe, Thresholds
+
     thresholds = Thresholds(full, full * config.foreground_factor, full * config.background_factor)
     return Recipe(
         thresholds, config.unary, config.power, config.certainty, config.crf, config.scale
     )
 
 
-def _card(config: Config, recipe: "Recipe", counts: "Int64[np.ndarray, ' q']") -> dict[str, Any]:
-    """What thresholds.json holds: scores mean nothing without their normalisation."""
-    from stages.thresholds import shares
-
+def _card(config: Config, recipe: "Recipe") -> dict[str, Any]:
+    """What thresholds.json holds besides how the background score was chosen."""
     return {
         "threshold": recipe.thresholds.full,
         "threshold_foreground": recipe.thresholds.foreground,
         "threshold_background": recipe.thresholds.background,
-        "normalisation": "each class map divided by its own maximum + 1e-5",
-        "chosen": CHOSEN[config.background],
         "masks_used": 0,
-        "histogram": shares(counts),
         "unary": {"kind": recipe.unary, "power": recipe.power, "certainty": recipe.certainty},
         "crf": {
             "set": config.crf.set,

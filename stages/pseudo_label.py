@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from data.cams import Cam, read_cam
+from data.cams import Cam, fitting_cam
 from data.labels import IGNORE, write_grey, write_label
 from data.photos import read_photo
 from knowledge.classes import ClassTable
@@ -21,7 +21,8 @@ Unary = Literal["scores", "hard"]
 class Thresholds(NamedTuple):
     """Background scores of the complete labelling and of the two that bound its ignore band.
 
-    They belong to scores in [0, 1), each class map divided by its own maximum.
+    They multiply the background of `Cam.scores`: beside activations, each divided by its own
+    maximum, they are thresholds in (0, 1); beside probabilities, factors around 1 and above.
     """
 
     full: float
@@ -69,19 +70,15 @@ def read_item(job: Job, *, recipe: Recipe) -> Item:
 
     Raises ValueError naming the file where photo and CAM do not fit or one cannot be read.
     """
-    image, cam = read_photo(job.photo), read_cam(job.cam)
-    if image.shape[:2] != cam.size:
-        raise ValueError(
-            f"{job.cam} is of a photo of {cam.size} pixels (height, width), {job.photo} has "
-            f"{image.shape[:2]}: the photo changed since, index it again"
-        )
+    image = read_photo(job.photo)
+    cam = fitting_cam(job.cam, (image.shape[0], image.shape[1]))
     return crf_item(image, cam, recipe)._replace(name=job.id, label=(job, cam))
 
 
 def crf_item(image: UInt8[np.ndarray, "h w 3"], cam: Cam, recipe: Recipe) -> Item:
     """A photo with three labellings at three background scores, which share its lattices."""
-    maps = cam.upsampled(cam.normalised())
-    unaries = [UNARIES[recipe.unary](maps, score, recipe) for score in recipe.thresholds]
+    scores = cam.upsampled(cam.scores())
+    unaries = [UNARIES[recipe.unary](scores, factor, recipe) for factor in recipe.thresholds]
     scale = max(cam.size) / 500 if recipe.scale is None else recipe.scale
     return Item(image, np.stack(unaries), scale)
 
@@ -122,28 +119,28 @@ def labelled(q: Float32[np.ndarray, "3 k h w"], cam: Cam) -> PseudoLabel:
 
 
 def score_unary(
-    maps: Float32[np.ndarray, "k h w"], background: float, recipe: Recipe
+    scores: Float32[np.ndarray, "k1 h w"], background: float, recipe: Recipe
 ) -> Float32[np.ndarray, "k1 h w"]:
-    """The background score and the class scores, to the `power`: energies in proportion to it."""
-    return with_background(maps, background) ** np.float32(recipe.power)
+    """Background and class scores, to the `power`: energies in proportion to it."""
+    return weighed(scores, background) ** np.float32(recipe.power)
 
 
 def hard_unary(
-    maps: Float32[np.ndarray, "k h w"], background: float, recipe: Recipe
+    scores: Float32[np.ndarray, "k1 h w"], background: float, recipe: Recipe
 ) -> Float32[np.ndarray, "k1 h w"]:
     """The winner has probability `certainty`, the others share the rest (IRN's gt_prob)."""
-    scores = with_background(maps, background)
     others = (1 - recipe.certainty) / max(len(scores) - 1, 1)
     probabilities = np.full(scores.shape, others, np.float32)
-    np.put_along_axis(probabilities, scores.argmax(axis=0)[None], recipe.certainty, axis=0)
+    winners = weighed(scores, background).argmax(axis=0)[None]
+    np.put_along_axis(probabilities, winners, recipe.certainty, axis=0)
     return probabilities
 
 
-def with_background(
-    maps: Float32[np.ndarray, "k h w"], background: float
+def weighed(
+    scores: Float32[np.ndarray, "k1 h w"], background: float
 ) -> Float32[np.ndarray, "k1 h w"]:
-    """Class scores with a constant background score in front."""
-    return np.concatenate([np.full_like(maps[:1], background, shape=(1, *maps.shape[1:])), maps])
+    """`scores` with their background, which is the first of them, times `background`."""
+    return np.concatenate([scores[:1] * np.float32(background), scores[1:]])
 
 
 UNARIES: dict[Unary, Callable[..., np.ndarray]] = {"scores": score_unary, "hard": hard_unary}

@@ -15,7 +15,7 @@ from stages.nets.cam import CamMaker
 from stages.nets.classifier import Branch, Classifier
 from stages.nets.look import LIMIT
 from stages.nets.resize import resized
-from stages.pseudo_label import with_background
+from stages.pseudo_label import weighed
 
 
 class TagSettings(NamedTuple):
@@ -92,9 +92,9 @@ def cut(cam: Cam, background: float) -> UInt8[np.ndarray, "h w"]:
     """The strongest class of each pixel, or 0 where none beats the background score."""
     if not len(cam.classes):
         return np.zeros(cam.size, np.uint8)
-    maps = cam.upsampled(cam.normalised())
+    scores = weighed(cam.upsampled(cam.scores()), background)
     names = np.concatenate([[0], cam.classes + 1]).astype(np.uint8)
-    label: UInt8[np.ndarray, "h w"] = names[with_background(maps, background).argmax(axis=0)]
+    label: UInt8[np.ndarray, "h w"] = names[scores.argmax(axis=0)]
     return label
 
 

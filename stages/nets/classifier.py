@@ -195,6 +195,18 @@ def load_classifier(artifact: Path, graph: ClassGraph | None) -> Classifier:
     return classifier.eval()
 
 
+def load_backbone(artifact: Path) -> Backbone:
+    """The backbone of the classifier in `artifact`, frozen, in eval mode on the CPU.
+
+    Without the map that `conv_head` adds: it was made for tags and is too wide for places.
+    """
+    card = json.loads((artifact / CARD).read_text(encoding="utf-8"))
+    backbone = Backbone(**{**card["backbone"], "conv_head": False})
+    state = load_file(artifact / WEIGHTS)
+    backbone.load_state_dict({key: state[f"backbone.{key}"] for key in backbone.state_dict()})
+    return backbone.eval().requires_grad_(False)
+
+
 def tag_loss(
     logits: Logits, tags: Float[Tensor, "b c"], *, graph_weight: float, mode: Mode = "as_intended"
 ) -> Float[Tensor, ""]:

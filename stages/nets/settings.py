@@ -4,6 +4,34 @@ from typing import Literal
 
 from pydantic import BaseModel, Field, PositiveInt, model_validator
 
+
+class AffinityConfig(BaseModel, frozen=True, extra="forbid"):
+    """Which places of a photo look alike, by the features of the classifier's backbone."""
+
+    scale: float = Field(2.0, gt=0, description="factor of the photo's size for the features")
+    levels: int = Field(3, ge=1, description="maps of the backbone that count, from the last on")
+    power: float = Field(4.0, gt=0, description="exponent of the cosine; higher: more alike")
+    cells: int = Field(
+        4096,
+        ge=16,
+        description="most places of a photo; a larger photo gets a smaller scale. Memory: its "
+        "square, times 4 bytes",
+    )
+
+
+class PixelConfig(BaseModel, frozen=True, extra="forbid"):
+    """The linear classifier of places and its training."""
+
+    epochs: int = Field(4, ge=1, description="passes over the places that were drawn")
+    places: int = Field(96, ge=1, description="random places of each photo at each scale")
+    samples: int = Field(200_000, ge=1, description="most places of all photos together")
+    batch_size: int = Field(1024, ge=1, description="places a step")
+    lr: float = Field(1e-3, gt=0, description="learning rate of AdamW")
+    weight_decay: float = Field(0.05, ge=0, description="pulls the weights towards 0")
+    dropout: float = Field(0.3, ge=0, lt=1, description="share of the features dropped")
+    class_power: float = Field(0.3, ge=0, description="class weights (mean / frequency)^power")
+
+
 HeadName = Literal["none", "aspp", "deeplabv3plus", "grm", "sgr", "rsp", "ece"]
 """The context heads; `stages.nets.heads.HEADS` holds what builds them."""
 

@@ -14,7 +14,18 @@ from stages.reports.spread import RULE, paired, ratio, spread
 
 REFERENCE = "none"
 """The head that the others must beat."""
-SHARED = ("index", "masks", "graph", "classify", "cams", "labels", "inspect")
+SHARED = (
+    "index",
+    "masks",
+    "graph",
+    "classify",
+    "cams",
+    "walk",
+    "labels-first",
+    "rescore",
+    "labels",
+    "inspect",
+)
 OWN = ("context head", "seeds")
 """Lines of the card in which arms may differ: they are what is compared."""
 

@@ -79,8 +79,8 @@ def test_without_activation_all_is_background():
 
 
 def test_hard_unary_gives_the_winner_its_certainty():
-    maps = np.array([[[0.1, 0.5]], [[0.2, 0.4]]], np.float32)
-    probabilities = UNARIES["hard"](maps, 0.3, RECIPE)
+    scores = np.array([[[1.0, 1.0]], [[0.1, 0.5]], [[0.2, 0.4]]], np.float32)
+    probabilities = UNARIES["hard"](scores, 0.3, RECIPE)
     np.testing.assert_allclose(
         probabilities[:, 0], [[0.7, 0.15], [0.15, 0.7], [0.15, 0.15]], atol=1e-6
     )
