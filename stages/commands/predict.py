@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
     todo = [photo for photo in photos if not outputs.done(photo)]
     problems: dict[str, str] = {}
     with Bar() as bar:
-        seconds, made = _predicted(look, todo, outputs, asked=asked, problems=problems, bar=bar)
+        seconds, made = label_photos(look, todo, outputs, asked=asked, problems=problems, bar=bar)
     outputs.problems({"photo": name, "reason": why} for name, why in sorted(problems.items()))
     _say(asked, made=made, before=len(photos) - len(todo), bad=len(problems), seconds=seconds)
     return 1 if len(problems) == len(photos) else 0
@@ -168,7 +168,7 @@ def _settings(asked: argparse.Namespace, model: Model) -> dict[str, Any]:
     }
 
 
-def _predicted(
+def label_photos(
     look: Any,
     todo: Sequence[OwnPhoto],
     outputs: Outputs,
