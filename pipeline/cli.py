@@ -9,18 +9,19 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import BaseModel
 
 from pipeline.commands import COMMANDS, Request
 from pipeline.console import Plain, console_for
+from pipeline.flags import flags
 from pipeline.graph import Pipeline, unknown
-from pipeline.launch import LAUNCHERS
 from pipeline.record import STORE, Record
 from pipeline.runner import explained
 from pipeline.settings import UsageError, changed, explanation, restored
 from pipeline.store import Store
+from pipeline.survey import Survey
 
 Build = Callable[[Any], Pipeline]
 Command = Callable[[list[str]], int | None]
@@ -61,6 +62,7 @@ def main(
     build: Build,
     pipelines: Mapping[str, Build] | None = None,
     commands: Mapping[str, Command] | None = None,
+    surveys: Mapping[str, Survey] | None = None,
     closing: Closing | None = None,
     description: str = "",
 ) -> int:
@@ -70,7 +72,8 @@ def main(
     -> pipeline. `pipelines`: name -> `build` of a further pipeline over the same recipes, run by
     the command of that name; settings of the section of that name need no prefix there. `commands`:
     further commands, each given the arguments after its name; where one shares its name with a
-    pipeline, it is the one that takes words. `closing`: stage -> artifact directory of a finished
+    pipeline, it is the one that takes words. `surveys`: commands that take the flags of a run and
+    look at what it would do. `closing`: stage -> artifact directory of a finished
     run -> the lines to end with (also when all are hits).
 
     Status 0: done; 1: a stage or a check failed, with one message; 2: the command line is wrong;
@@ -81,6 +84,7 @@ def main(
         recipes,
         builds={RUN: build, **(pipelines or {})},
         commands=commands or {},
+        surveys=surveys or {},
         closing=closing,
         description=description,
     )
@@ -121,13 +125,15 @@ class Desk:
         commands: Mapping[str, Command],
         closing: Closing | None,
         description: str,
+        surveys: Mapping[str, Survey] | None = None,
     ) -> None:
         self.program = program
         self.recipes = recipes
         self.builds = builds
         self.commands = commands
+        self.surveys = surveys or {}
         self.closing = closing
-        self.parser = _parser(program, recipes, description)
+        self.parser = flags(program, recipes, description)
 
     def serve(self, argv: list[str]) -> int:
         """Does what the arguments say; returns the exit status."""
@@ -137,22 +143,29 @@ class Desk:
             return self.commands[command](argv) or 0
         wants_help = "--help" in argv or "-h" in argv
         default = Start(*next(iter(self.recipes.items())), pipeline=command)
-        if command not in (*self.builds, *COMMANDS):
+        if command not in (*self.builds, *COMMANDS, *self.surveys):
             return self._about_stage(command, default.settings, wants_help=wants_help)
         if wants_help:
-            print(self.explained(default) if default.section else self.overview())
+            print(self._help(command, default))
             return 0
         about = argv.pop(0) if words else None
         if about is not None and command not in ABOUT_A_STAGE:
             raise UsageError(f"{command} takes no {about!r}: a stage goes with --only or --until")
         options, tokens = self.parser.parse_known_args(argv)
-        start = self._start(command, options)
+        start = self._start(command, options, tokens)
         recipe = changed(start.settings, tokens, flags=self._flags(), section=start.section)
         with console_for(json_lines=options.json) as console:
             request = self._request(options, start, recipe, console=console, about=about)
             request.facts = {"recipe": start.recipe, "settings": recipe.model_dump(mode="json")}
             request.facts |= {"pipeline": start.pipeline, "flags": [*argv]}
+            if command in self.surveys:
+                return self.surveys[command].look(recipe, request)
             return COMMANDS.get(command, COMMANDS[RUN])(request)
+
+    def _help(self, command: str, start: Start) -> str:
+        if command in self.surveys:
+            return self.surveys[command].text
+        return self.explained(start) if start.section else self.overview()
 
     def overview(self) -> str:
         """The text of `--help`: usage, commands, recipes, stages."""
@@ -180,7 +193,7 @@ class Desk:
         return f"{start.pipeline} has these settings, beside all others:\n\n{own}"
 
     def _words(self) -> list[str]:
-        return list(dict.fromkeys([*COMMANDS, *self.builds, *self.commands]))
+        return list(dict.fromkeys([*COMMANDS, *self.builds, *self.commands, *self.surveys]))
 
     def _request(
         self,
@@ -201,9 +214,10 @@ class Desk:
             closing=self.closing,
         )
 
-    def _start(self, command: str, options: argparse.Namespace) -> Start:
+    def _start(self, command: str, options: argparse.Namespace, tokens: Sequence[str]) -> Start:
         """Recipe and pipeline to start from: those recorded with the run, or those asked for."""
-        name = options.recipe or next(iter(self.recipes))
+        meant = self.surveys[command].recipe(tokens) if command in self.surveys else None
+        name = options.recipe or meant or next(iter(self.recipes))
         if name not in self.recipes:
             raise UsageError(unknown("recipe", name, list(self.recipes)))
         if command in self.builds:
@@ -237,50 +251,6 @@ class Desk:
 
     def _flags(self) -> list[str]:
         return [flag for action in self.parser._actions for flag in action.option_strings]
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
-def _parser(program: str, recipes: Mapping[str, BaseModel], description: str) -> _Parser:
-    parser = _Parser(
-        prog=program,
-        usage=f"{program} [COMMAND] [flags] [--SECTION.SETTING VALUE ...]",
-        description=description,
-        allow_abbrev=False,
-        add_help=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--recipe", metavar="NAME", help=f"one of {', '.join(recipes)} (default: the first)")
-    add("--name", help="name of the run, i.e. of its folder below --runs (default: the recipe's)")
-    add("--runs", type=Path, default=Path("runs"), metavar="DIR", help="default: runs")
-    add("--from", dest="start", metavar="STAGE", help="make it and all below it again")
-    add("--until", metavar="STAGE", help="make it and what it needs, nothing else")
-    add("--only", metavar="STAGE", help="make this stage alone; its inputs must be there")
-    again = "make it again though cached; may be repeated"
-    add("--force", action="append", default=[], metavar="STAGE", help=again)
-    trust = "keep its newest artifact although its source has changed; may be repeated"
-    add("--trust", action="append", default=[], metavar="STAGE", help=trust)
-    add("--dry-run", action="store_true", help="print the plan (for gc: the list), change nothing")
-    add("--keep", type=int, default=3, metavar="N", help="gc: newest artifacts kept per stage")
-    add("--json", action="store_true", help="events as JSON lines")
-    add("--device", default="auto", help="auto, cpu, cuda or cuda:1")
-    add("--precision", default="auto", choices=["auto", "float32", "bfloat16"])
-    add("--workers", type=int, default=_cores(), metavar="N", help="processes for CPU work")
-    add("--launch", default="inline", choices=list(LAUNCHERS), help="where stages run")
-    add("--debug", action="store_true", help="show tracebacks")
-    add("--help", "-h", action="store_true", help="this text; after a stage, its settings")
-    return parser
-
-
-def _cores() -> int:
-    """Cores that this process may use; fewer than the machine has under a scheduler."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _failed(error: Exception, status: int, *, debug: bool) -> int:

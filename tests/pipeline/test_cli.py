@@ -62,7 +62,7 @@ def test_help_of_a_stage_explains_each_setting(toy: Toy) -> None:
 
 def test_help_lists_commands_recipes_and_stages(toy: Toy) -> None:
     text = toy.run("--help").out
-    assert "commands: run, status, why, verify, gc, compare, shout" in text
+    assert "commands: run, status, why, verify, gc, compare, shout, weigh" in text
     assert "recipes: toy, big" in text
     assert "stages: index, classify, cams, labels" in text
     assert "--dry-run" in text
@@ -70,6 +70,25 @@ def test_help_lists_commands_recipes_and_stages(toy: Toy) -> None:
 
 def test_commands_of_the_domain_get_their_own_arguments(toy: Toy) -> None:
     assert toy.run("shout", "a", "b").out == "A B\n"
+
+
+def test_a_survey_is_given_settings_pipeline_and_flags_and_runs_nothing(toy: Toy) -> None:
+    seen = toy.run("weigh", "--dataset.count", "7", "--device", "cpu", "--name", "seven")
+    assert seen.out == "7 index classify cams labels runs/seven cpu\n"
+    assert seen.computed == []
+    assert not toy.runs.exists()
+
+
+def test_the_flags_of_a_survey_may_mean_a_recipe_and_its_status_counts(toy: Toy) -> None:
+    assert toy.run("weigh").out.startswith("12 ")
+    assert toy.run("weigh", "--cams.scale", "2", code=1).out.startswith("99 ")
+    assert toy.run("weigh", "--cams.scale", "2", "--recipe", "toy").out.startswith("12 ")
+
+
+def test_a_survey_knows_misspelt_flags_and_has_a_help_of_its_own(toy: Toy) -> None:
+    assert "did you mean --dataset.count" in toy.run("weigh", "--dataset.cuont", "7", code=2).err
+    assert "weigh takes no 'cams'" in toy.run("weigh", "cams", code=2).err
+    assert toy.run("weigh", "--help").out == "weigh counts the photos\n"
 
 
 def test_json_lines_parse_and_tell_the_whole_run(toy: Toy) -> None:

@@ -154,6 +154,7 @@ from pydantic import BaseModel
 
 from pipeline.cli import main
 from pipeline.graph import Pipeline, Stage
+from pipeline.survey import Survey
 from stages.cams import Config as Cams
 from stages.classify import Config as Classify
 from stages.compare import Config as Compare
@@ -199,6 +200,16 @@ def shout(argv):
     print(" ".join(argv).upper())
 
 
+def weigh(recipe, request):
+    where = request.record.folder
+    print(recipe.dataset.count, *request.pipeline.names, where, request.options.device)
+    return 1 if recipe.dataset.count > 50 else 0
+
+
+def meant(tokens):
+    return "big" if "--cams.scale" in tokens else None
+
+
 def closing(artifacts):
     return "report: " + str(artifacts.get("labels"))
 
@@ -213,6 +224,7 @@ if __name__ == "__main__":
         sys.argv[1:], program="main.py", recipes=RECIPES, build=build,
         pipelines={"compare": build_comparison},
         commands={"shout": shout, "compare": shout}, closing=closing,
+        surveys={"weigh": Survey(weigh, "weigh counts the photos", meant)},
     )
     if "TOY_PROBE" in os.environ:
         heavy = ("torch", "numpy", "joblib", "tyro", "rich", "filelock")
