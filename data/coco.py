@@ -103,7 +103,7 @@ def records(source: Source, report: Report) -> Iterator[Record]:
     for problem in (problem for found in folders.values() for problem in found.problems):
         report(problem)
     shelf = Shelf(folders)
-    parts = {split: _part(source, path, report) for split, path in split_files(source).items()}
+    parts = {split: read_split(source, path, report) for split, path in split_files(source).items()}
     no_shared_number(parts["train"].ids, parts["val"].ids if "val" in parts else [])
     beside = _tags_beside(source, parts, report)
     split_of = {identity: split for split, part in parts.items() for identity in part.ids}
@@ -122,7 +122,8 @@ def records(source: Source, report: Report) -> Iterator[Record]:
         yield Record(identity, f"{place[0]}/{place[1][0]}", tags, "val" if drawn else split)
 
 
-def _part(source: Source, path: Path, report: Report) -> Part:
+def read_split(source: Source, path: Path, report: Report) -> Part:
+    """Ids and, where they come along, tags of the split in an instances file or a text list."""
     if path.suffix == LIST:
         numbered = source.tags == "lists"
         return Part(_listed(path, report), _numbered(source, path, report) if numbered else None)

@@ -51,7 +51,7 @@ def files(source: Source) -> dict[str, Path]:
     photos = _photos(source.root).files
     for split, path in _lists(source).items():
         found[f"{split} list"] = path
-        for identity in list_ids(_entries(path), split, ignore):
+        for identity in list_ids(list_entries(path), split, ignore):
             for name in photos.get(identity, ()):
                 found[f"{PHOTOS}/{name}"] = source.root / PHOTOS / name
             if tags_from_xml:
@@ -70,7 +70,8 @@ def records(source: Source, report: Report) -> Iterator[Record]:
     for problem in found.problems:
         report(problem)
     splits = {
-        split: list_ids(_entries(path), path.name, report) for split, path in _lists(source).items()
+        split: list_ids(list_entries(path), path.name, report)
+        for split, path in _lists(source).items()
     }
     no_overlap(splits["train"], splits.get("val", []))
     tag_file = None if source.tags in (None, "xml") else TagFile.read(source, report)
@@ -179,7 +180,7 @@ def _list(root: Path, name: str, split: str) -> Path:
     )
 
 
-def _entries(path: Path) -> list[str]:
+def list_entries(path: Path) -> list[str]:
     """List entries without what some lists carry beside the id: folder, flag, path of the mask."""
     firsts = (SECOND_COLUMN.sub("", entry) for entry in read_list(path))
     return [first.removeprefix(f"/{PHOTOS}/").removeprefix(f"{PHOTOS}/") for first in firsts]

@@ -226,7 +226,7 @@ def test_checksums_of_the_published_lists(shared: Path, tmp_path: Path) -> None:
     for split in ("train", "val"):
         source = Source(root=tmp_path, tags="lists", train_list=str(lists / f"{split}.txt"))
         problems: list[Problem] = []
-        parts[split] = coco._part(source, lists / f"{split}.txt", problems.append)
+        parts[split] = coco.read_split(source, lists / f"{split}.txt", problems.append)
         assert not problems
     counts = {
         split: [len(row) for row in (part.tags or {}).values()] for split, part in parts.items()
