@@ -38,7 +38,7 @@ class Geometry(NamedTuple):
         strides, spans = [1], (high - low)[1:].tolist()
         for span in spans:
             strides.append(strides[-1] * span * (d + 1))
-        if strides[-1] * (d + 1) ** d >= 2**62:  # ranks are part of a simplex's name
+        if strides[-1] * (d + 1) ** (d - 1) >= 2**63:  # ranks are part of a simplex's name
             raise ValueError(
                 "the dense CRF's kernel is too narrow for this photo: raise sxy or srgb, or scale"
             )

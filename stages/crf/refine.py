@@ -65,6 +65,16 @@ def refine_many(
     yield from in_order(partial(_refined, parameters), items, workers=workers)
 
 
+def warmup(labels: Iterable[int] = (2, 4, 8, 16)) -> None:
+    """Compile what photos of so many labels will need, and keep it on disk: 3 to 15 seconds.
+
+    Only the first run on a machine would otherwise take that time in its first photos.
+    """
+    for count in labels:
+        scores = np.ones((count, 2, 2), np.float32)
+        refine(np.zeros((2, 2, 3), np.uint8), scores, CrfParameters())
+
+
 def _refined(
     parameters: CrfParameters, item: Item
 ) -> tuple[Item, Float32[np.ndarray, "*groups k h w"]]:

@@ -11,6 +11,8 @@ from numpy.typing import DTypeLike
 
 ALIGNED = 64
 """Bytes of a cache line."""
+KEPT = 1 << 29
+"""Bytes that are not kept: a huge photo's memory goes back to the system."""
 
 
 class Arena:
@@ -24,18 +26,20 @@ class Arena:
         """An array of whatever was in the memory before, until `reset`."""
         sizes = (shape,) if isinstance(shape, int) else shape
         length = math.prod(sizes) * np.dtype(kind).itemsize
-        start = -(-self._used // ALIGNED) * ALIGNED
+        start = self._aligned(self._used)
         if start + length > len(self._blocks[-1]):
             self._blocks.append(np.empty(max(length, 1 << 20) + ALIGNED, np.uint8))
-            start = -self._blocks[-1].ctypes.data % ALIGNED
+            start = self._aligned(0)
         self._used = start + length
         return self._blocks[-1][start : start + length].view(kind).reshape(sizes)
 
     def reset(self) -> None:
         """Take all arrays back; they must not be used after it. What was needed is kept whole."""
-        if len(self._blocks) > 2:
+        if len(self._blocks) > 1:
             length = sum(len(block) + ALIGNED for block in self._blocks)
-            self._blocks = [np.empty(length, np.uint8)]
-        else:
-            self._blocks = self._blocks[-1:]
-        self._used = -self._blocks[-1].ctypes.data % ALIGNED
+            self._blocks = [np.empty(length if length < KEPT else 0, np.uint8)]
+        self._used = 0
+
+    def _aligned(self, place: int) -> int:
+        """The first place from `place` on in the last block that begins a cache line."""
+        return place + -(self._blocks[-1].ctypes.data + place) % ALIGNED

@@ -243,5 +243,5 @@ LENT = threading.local()
 
 
 def lanes_of(labels: int) -> int:
-    """Floats that a pixel's labels take: powers of two, from 8 on multiples of 8."""
-    return next((width for width in (2, 4) if labels <= width), -(-labels // 8) * 8)
+    """Floats that a pixel's labels take: a power of two, which LLVM makes the best of."""
+    return max(2, 1 << (labels - 1).bit_length())

@@ -5,6 +5,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,20 @@ def _compiled(function: Callable[..., Any], *, fastmath: bool | set[str]) -> Cal
     plain = inspect.unwrap(function)  # test runs wrap functions in checks of their types
     try:
         with _cache_folder():
-            return numba.njit(plain, cache=True, fastmath=fastmath, **OPTIONS)
+            dispatcher = numba.njit(plain, cache=True, fastmath=fastmath, **OPTIONS)
     except RuntimeError:  # no home, or no folder that can be written to
-        return numba.njit(plain, fastmath=fastmath, **OPTIONS)
+        dispatcher = numba.njit(plain, fastmath=fastmath, **OPTIONS)
+
+    @wraps(plain)
+    def call(*arguments: Any) -> Any:
+        try:
+            return call.dispatcher(*arguments)  # type: ignore[attr-defined]
+        except OSError:  # of the cache, say a full disk: compiled code itself raises none
+            call.dispatcher = numba.njit(plain, fastmath=fastmath, **OPTIONS)  # type: ignore[attr-defined]
+            return call.dispatcher(*arguments)  # type: ignore[attr-defined]
+
+    call.dispatcher = dispatcher  # type: ignore[attr-defined]
+    return call
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from stages.crf.compiled.vectors import (
     zeros,
 )
 
-BLOCK = 64
+BLOCK = 128
 """Pixels that go through slice, softmax and splat together, and the rest of a simplex."""
 FIRST, SECOND = 3, 6
 """Passes in which simplices are frozen: the first time, and all again."""

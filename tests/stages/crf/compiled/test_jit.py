@@ -1,0 +1,49 @@
+"""Machine code is kept on disk; where it cannot be, everything still runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[4]
+CALL = """
+import sys, shutil
+from pathlib import Path
+import numpy as np
+from numba.core import config
+before = config.CACHE_DIR
+from stages.crf.compiled.filtering import fold
+assert config.CACHE_DIR == before
+if "full" in sys.argv:
+    shutil.rmtree(before)
+    Path(before).touch()
+rows = np.arange(6, dtype=np.float32)
+fold(3, rows, np.array([2, 3], np.float32), rows)
+print(rows.tolist(), sum(fold.dispatcher.stats.cache_hits.values()))
+"""
+
+
+def call(cache: Path | str, *more: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", CALL, *more],
+        cwd=ROOT,
+        env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_second_process_compiles_nothing(tmp_path):
+    assert call(tmp_path / "cache") == "[0.0, 2.0, 4.0, 9.0, 12.0, 15.0] 0"
+    assert call(tmp_path / "cache") == "[0.0, 2.0, 4.0, 9.0, 12.0, 15.0] 1"
+
+
+@pytest.mark.parametrize("more", [(), ("full",)])
+def test_runs_where_nothing_can_be_kept(tmp_path, more):
+    place = tmp_path / "cache" if more else "/dev/null/cache"
+    assert call(place, *more).startswith("[0.0, 2.0, 4.0, 9.0, 12.0, 15.0]")
