@@ -52,7 +52,8 @@ class Confusion:
                 "a prediction must name a class at every pixel (255 is no class)"
             )
         # 256 * 255 < 2^16, so one uint16 key a pixel holds both values: one pass, no boolean index.
-        key = label.astype(np.uint16) * np.uint16(self.classes) + prediction
+        key = np.multiply(label, np.uint16(self.classes), dtype=np.uint16)
+        key += prediction
         counts = np.bincount(key.ravel(), minlength=256 * self.classes).reshape(256, self.classes)
         if counts[self.classes : IGNORE].any():
             wrong = self.classes + int(counts[self.classes : IGNORE].sum(axis=1).nonzero()[0][0])
