@@ -43,36 +43,52 @@ def encode(texts: Sequence[str], model: str | Path) -> Float32[np.ndarray, "n d"
 
 def find_model(model: str | Path) -> Path:
     """The folder that holds `model`: itself, a package's, the hub's cache, or a download."""
+    return local_model(model) or _from_hub(_hub_name(model))
+
+
+def local_model(model: str | Path) -> Path | None:
+    """The folder of `model` on this machine, asked of nobody else; None where it has none.
+
+    Raises ValueError for a name that no model can have.
+    """
     if Path(model).is_dir():
         return Path(model)
-    name = str(model).removeprefix("sentence-transformers/")
-    package = PACKAGED.get(name)
+    package = PACKAGED.get(str(model).removeprefix("sentence-transformers/"))
     # Found without importing it: the package is data to us.
     spec = importlib.util.find_spec(package) if package else None
     if spec is not None and spec.origin is not None:
         folder = Path(spec.origin).with_name("model")
         if folder.is_dir():
             return folder
-    return _from_hub(name if "/" in name else f"sentence-transformers/{name}")
+    return _downloaded(_hub_name(model))
+
+
+def _hub_name(model: str | Path) -> str:
+    name = str(model).removeprefix("sentence-transformers/")
+    return name if "/" in name else f"sentence-transformers/{name}"
+
+
+def _downloaded(name: str) -> Path | None:
+    """The model in the hub's cache, from an earlier download."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        kept = snapshot_download(name, allow_patterns=list(NEEDED), local_files_only=True)
+    except LocalEntryNotFoundError:
+        return None
+    except HFValidationError as error:
+        raise ValueError(_unavailable(name, error)) from None
+    return Path(kept) if any(Path(kept).glob("*.safetensors")) else None
 
 
 def _from_hub(name: str) -> Path:
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
 
-    wanted = list(NEEDED)
-    try:
-        cached = Path(snapshot_download(name, allow_patterns=wanted, local_files_only=True))
-        if any(cached.glob("*.safetensors")):
-            return cached
-    except LocalEntryNotFoundError:
-        pass
-    except HFValidationError as error:
-        raise ValueError(_unavailable(name, error)) from None
     try:
         # Asked once and with a limit first: a download retries for a minute when offline.
         revision = HfApi().model_info(name, timeout=SECONDS).sha
-        return Path(snapshot_download(name, revision=revision, allow_patterns=wanted))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=list(NEEDED)))
     except Exception as error:  # the hub's client raises those of whatever transport it uses
         raise ValueError(_unavailable(name, error)) from error
 

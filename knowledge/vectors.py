@@ -43,6 +43,22 @@ def text_vectors(
     such a model; `cache` is a folder that keeps what was encoded. Raises ValueError where the model
     is not to be had, with the ways out.
     """
+    found = kept_vectors(texts, model, cache=cache)
+    if found is not None:
+        return found
+    from knowledge.encoder import encode
+
+    values, identity = encode(texts, model), model_identity(model)
+    if cache is not None:
+        path = cache / f"{digest(texts, identity)}.safetensors"
+        write_vectors(path, {"vectors": (texts, values)}, model=identity)
+    return Vectors(values, "encoder", identity)
+
+
+def kept_vectors(
+    texts: Sequence[str], model: str | Path = MODEL, *, cache: Path | None = None
+) -> Vectors | None:
+    """The shipped vectors of `texts` where they match, else the cached; None: to be encoded."""
     identity = model_identity(model)
     key = digest(texts, identity)
     files = sorted(SHIPPED.glob("*.safetensors"))
@@ -52,12 +68,7 @@ def text_vectors(
             found = read_vectors(path, key) if path.is_file() else None
             if found is not None:
                 return Vectors(found, source, identity)
-    from knowledge.encoder import encode
-
-    values = encode(texts, model)
-    if kept is not None:
-        write_vectors(kept, {"vectors": (texts, values)}, model=identity)
-    return Vectors(values, "encoder", identity)
+    return None
 
 
 def model_identity(model: str | Path) -> str:

@@ -164,7 +164,7 @@ class Desk:
 
     def _help(self, command: str, start: Start) -> str:
         if command in self.surveys:
-            return self.surveys[command].text
+            return self.surveys[command].explained()
         return self.explained(start) if start.section else self.overview()
 
     def overview(self) -> str:

@@ -19,7 +19,7 @@ class Survey:
 
     look: Callable[[Any, Request], int]
     """Given the settings of the recipe and the request; returns the exit status."""
-    text: str
-    """The text of its `--help`."""
+    explained: Callable[[], str]
+    """Gives the text of its `--help`."""
     recipe: Callable[[Sequence[str]], str | None] = nothing_meant
     """Name of the recipe that the settings on the command line mean where none is named."""

@@ -224,7 +224,7 @@ if __name__ == "__main__":
         sys.argv[1:], program="main.py", recipes=RECIPES, build=build,
         pipelines={"compare": build_comparison},
         commands={"shout": shout, "compare": shout}, closing=closing,
-        surveys={"weigh": Survey(weigh, "weigh counts the photos", meant)},
+        surveys={"weigh": Survey(weigh, lambda: "weigh counts the photos", meant)},
     )
     if "TOY_PROBE" in os.environ:
         heavy = ("torch", "numpy", "joblib", "tyro", "rich", "filelock")
