@@ -89,13 +89,19 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
 def _background(inputs: Mapping[str, Path], photos: "Sequence[Photo]") -> "Background":
     """The background score that raw activation maps are looked at with.
 
-    It is that of the labels where they were made from these maps; else Li's, as if they had been.
+    It is that of the labels that were made from these maps; where a walk changed the maps before,
+    it is Li's, as if there had been none, or, where Li's knows no threshold, that of the walk.
     """
     from stages.quality.summary import Background
     from stages.thresholds import li, read_histogram
 
-    if "walk" not in inputs and "rescore" not in inputs:
-        said = json.loads((inputs["labels"] / "thresholds.json").read_text(encoding="utf-8"))
-        return Background(said["threshold"], said["chosen"])
-    counts = read_histogram(inputs["cams"] / f"{photo.id}.npz" for photo in photos)
-    return Background(li(counts), "Li's minimum cross entropy over these maps, without masks")
+    first = inputs["first"] if "first" in inputs else inputs["labels"]
+    said = json.loads((first / "thresholds.json").read_text(encoding="utf-8"))
+    if "walk" in inputs:
+        counts = read_histogram(inputs["cams"] / f"{photo.id}.npz" for photo in photos)
+        try:
+            chosen = "Li's minimum cross entropy over these maps, without masks"
+            return Background(li(counts), chosen)
+        except ValueError:  # all activations alike: the labels were told a threshold by hand
+            pass
+    return Background(said["threshold"], said["chosen"])

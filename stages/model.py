@@ -155,14 +155,18 @@ class Model:
 def tag_settings(run: Run) -> TagSettings:
     """How a run made its maps and where it cut them; defaults where a stage is missing."""
     cams, default = run.config("cams"), TagSettings()
-    thresholds = run.json("labels", "thresholds.json")
+    # Those of `inspect` and of the first labels are background scores; those of labels after a
+    # second look are factors on a probability.
+    names = (("inspect", "quality"), ("labels-first", "thresholds"), ("labels", "thresholds"))
+    found = (run.json(stage, f"{name}.json").get("threshold") for stage, name in names)
+    background = next((score for score in found if score is not None), default.background)
     return TagSettings(
         branch=cams.get("classifier", default.branch),
         scored=run.config("classify").get("scored", default.scored),
         scales=tuple(cams.get("scales", default.scales)),
         flip=cams.get("flip", default.flip),
         competition=cams.get("competition", default.competition),
-        background=thresholds.get("threshold", default.background),
+        background=background,
     )
 
 

@@ -26,9 +26,20 @@ from stages.rescore import Config
 def trained(
     config: Config, manifest: Manifest, backbone: Backbone, *, labels: Path, context: Context
 ) -> PixelClassifier:
-    """The linear classifier of the complete labels in `labels`, over all train photos.
+    """The linear classifier of the complete labels in `labels`, over all train photos."""
+    samples = _samples(config, manifest, backbone, labels=labels, context=context)
+    torch.manual_seed(config.seed)
+    made = PixelClassifier(samples.features.shape[1], len(manifest.classes.names) + 1)
+    made.to(samples.features.device).fit(samples, config.pixels, seed=config.seed)
+    return made
 
-    Which places are drawn depends on the seed and the photo's rank alone.
+
+def _samples(
+    config: Config, manifest: Manifest, backbone: Backbone, *, labels: Path, context: Context
+) -> Samples:
+    """Places of all train photos, in the photos' order.
+
+    Which are drawn depends on the seed, the photo's rank and the scale alone.
     """
     photos = manifest.split("train")
     rank = {photo.id: place for place, photo in enumerate(photos)}
@@ -54,13 +65,9 @@ def trained(
         by_rank |= found
         context.listener.progress(len(by_rank), len(photos), "photos looked at")
     ordered = [one for place in sorted(by_rank) for one in by_rank[place]]
-    samples = Samples(
+    return Samples(
         torch.cat([one.features for one in ordered]), torch.cat([one.labels for one in ordered])
     )
-    torch.manual_seed(config.seed)
-    made = PixelClassifier(samples.features.shape[1], len(manifest.classes.names) + 1).to(device)
-    made.fit(samples, config.pixels, seed=config.seed)
-    return made
 
 
 class Rescoring:

@@ -44,13 +44,16 @@ def transition(
 ) -> Float32[Tensor, "n n"]:
     """T = rows of A / column sums, each summing to 1, with A = max(cosine, 0)^power between cells.
 
+    A cell is always like itself, even one without any feature of its own (a photo of one cell or
+    of one colour): it then keeps what it has.
+
     maps: one photo's features on one grid of n = h * w cells. Dividing by the columns first keeps
     large even areas (sky, grass) from drawing everything to them. Memory: n * n floats.
     """
     features = standardised(maps)
-    affinity = (features @ features.T).clamp_(0, 1).pow_(power)
-    affinity /= affinity.sum(dim=0, keepdim=True).clamp_min(1e-6)
-    affinity /= affinity.sum(dim=1, keepdim=True).clamp_min(1e-6)
+    affinity = (features @ features.T).clamp_(0, 1).pow_(power).fill_diagonal_(1)
+    affinity /= affinity.sum(dim=0, keepdim=True)
+    affinity /= affinity.sum(dim=1, keepdim=True)
     return affinity
 
 

@@ -198,11 +198,16 @@ def load_classifier(artifact: Path, graph: ClassGraph | None) -> Classifier:
 def load_backbone(artifact: Path) -> Backbone:
     """The backbone of the classifier in `artifact`, frozen, in eval mode on the CPU.
 
-    Without the map that `conv_head` adds: it was made for tags and is too wide for places.
+    Without the map that `conv_head` adds: it was made for tags and is too wide for places. Raises
+    ValueError where the files do not fit each other.
     """
     card = json.loads((artifact / CARD).read_text(encoding="utf-8"))
     backbone = Backbone(**{**card["backbone"], "conv_head": False})
     state = load_file(artifact / WEIGHTS)
+    missing = [key for key in backbone.state_dict() if f"backbone.{key}" not in state]
+    if missing:
+        lacking = ", ".join(missing[:6])
+        raise ValueError(f"{artifact / WEIGHTS} does not fit {CARD}: {lacking}; train it again")
     backbone.load_state_dict({key: state[f"backbone.{key}"] for key in backbone.state_dict()})
     return backbone.eval().requires_grad_(False)
 

@@ -52,10 +52,15 @@ class PixelClassifier(nn.Module):
         return (features.float() - self.mean) / self.deviation
 
     def fit(self, samples: Samples, config: PixelConfig, *, seed: int) -> None:
-        """Train on `samples`, in place; same samples and seed, same weights."""
-        self.mean.copy_(samples.features.mean(dim=0))
-        self.deviation.copy_(samples.features.std(dim=0).clamp_min(1e-5))
-        features = self._standard(samples.features)
+        """Train on `samples`, in place; same samples and seed, same weights.
+
+        Raises ValueError where there is no sample.
+        """
+        if not len(samples.labels):
+            raise ValueError("no place of any photo has a label: look at the labels so far")
+        features = samples.features
+        self.mean.copy_(features.mean(dim=0))
+        self.deviation.copy_(features.std(dim=0, correction=0).clamp_min(1e-5))
         counts = torch.bincount(samples.labels, minlength=self.linear.out_features)
         weights = class_weights(counts, config.class_power).to(features.device)
         optimiser = torch.optim.AdamW(
@@ -65,7 +70,7 @@ class PixelClassifier(nn.Module):
         with one_thread():
             for _ in range(config.epochs):
                 for rows in torch.randperm(len(features)).split(config.batch_size):
-                    seen = functional.dropout(features[rows], config.dropout)
+                    seen = functional.dropout(self._standard(features[rows]), config.dropout)
                     loss = functional.cross_entropy(
                         self.linear(seen), samples.labels[rows], weight=weights
                     )

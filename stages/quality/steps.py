@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int64
 
-from data.cams import read_cam
+from data.cams import fitting_cam
 from data.labels import read_label
 from data.masks import MaskIndex
 from data.records import Photo
@@ -18,11 +18,12 @@ from stages.confusion import Confusion
 from stages.pseudo_label import weighed
 
 SHOWN = {
-    "walk": "walk, at its background score",
-    "first": "labels from them",
-    "rescore": "second look, before the dense CRF",
+    "walk": "activation maps after the walk, cut at their background score",
+    "first": "first labels",
+    "rescore": "scores of the second look, before the dense CRF",
     "labels": "labels",
 }
+"""Names of the inputs, in the order of the flow, and what a page calls them."""
 
 
 @dataclass(frozen=True)
@@ -38,14 +39,14 @@ class Step:
         """What the step says of every pixel, from 0 for the background."""
         if self.background is None:
             return read_label(self.folder / "full" / f"{photo.id}.png")
-        cam = read_cam(self.folder / f"{photo.id}.npz")
+        cam = fitting_cam(self.folder / f"{photo.id}.npz", photo.size)
         names = np.concatenate([[0], cam.classes + 1]).astype(np.uint8)
         scores = weighed(cam.upsampled(cam.scores()), self.background)
         return np.asarray(names[scores.argmax(axis=0)])
 
 
 def steps_of(inputs: Mapping[str, Path]) -> list[Step]:
-    """The steps among a stage's inputs, in the order of the flow; none without a walk."""
+    """The steps among a stage's inputs, in the order of the flow; none where labels are all."""
     final = _threshold(inputs["labels"])
     first = _threshold(inputs["first"]) if "first" in inputs else final
     scores = {"walk": first, "rescore": final, "first": None, "labels": None}

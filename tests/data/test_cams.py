@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from data.cams import Cam, map_size, read_cam, write_cam
+from data.cams import Cam, fitting_cam, map_size, read_cam, write_cam
 
 
 def _cam(seed: int, k: int, size: tuple[int, int], scale: float = 3.0) -> Cam:
@@ -98,3 +98,67 @@ def test_damaged_files_are_named_and_nothing_is_unpickled(tmp_path: Path) -> Non
             read_cam(tmp_path / name)
     with pytest.raises(FileNotFoundError):
         read_cam(tmp_path / "d.npz")
+
+
+def _probabilities(seed: int, k: int, size: tuple[int, int]) -> Cam:
+    random = np.random.default_rng(seed)
+    shares = random.dirichlet(np.ones(k + 1), map_size(size)).transpose(2, 0, 1)
+    shares = shares.astype(np.float32)
+    return Cam(np.arange(k), shares[1:], size, background=shares[0])
+
+
+@pytest.mark.parametrize("k", [0, 1, 5])
+@pytest.mark.parametrize("size", [(1, 1), (13, 30)])
+def test_a_background_comes_back_beside_the_maps(
+    tmp_path: Path, k: int, size: tuple[int, int]
+) -> None:
+    cam = _probabilities(1, k, size)
+    write_cam(tmp_path / "a.npz", cam)
+    back = read_cam(tmp_path / "a.npz")
+    assert back.maps.shape == cam.maps.shape
+    assert back.background is not None
+    np.testing.assert_allclose(back.background, cam.background, atol=0.5 / 255 + 1e-6)
+    np.testing.assert_allclose(back.maps, cam.maps, atol=0.5 / 255 + 1e-6)
+    total = back.scores().sum(axis=0)
+    np.testing.assert_allclose(total, 1, atol=(k + 1) / 255)
+
+
+def test_activations_compete_with_a_background_of_one() -> None:
+    cam = _cam(5, 2, (9, 14))
+    scores = cam.scores()
+    assert scores.shape == (3, *map_size((9, 14)))
+    assert (scores[0] == 1).all()
+    np.testing.assert_array_equal(scores[1:], cam.normalised())
+    alone = _cam(5, 0, (9, 14)).scores()
+    assert alone.shape == (1, *map_size((9, 14)))
+    assert (alone == 1).all()
+
+
+def test_probabilities_are_never_zero_where_their_class_shows_at_all() -> None:
+    background = np.array([[1.0, 0.25]], np.float32)
+    cam = Cam(np.array([0]), 1 - background[None], (4, 8), background=background)
+    scores = cam.scores()
+    assert scores[1, 0, 0] == pytest.approx(0.75 / 510)
+    np.testing.assert_array_equal(scores[:, 0, 1], [0.25, 0.75])
+
+
+def test_a_background_of_another_shape_or_sign_is_refused(tmp_path: Path) -> None:
+    maps = np.ones((1, 2, 2), np.float32)
+    with pytest.raises(ValueError, match=r"a\.npz"):
+        write_cam(tmp_path / "a.npz", Cam(np.array([0]), maps, (8, 8), background=-maps[0]))
+
+
+def test_maps_that_outnumber_their_classes_by_two_are_damaged(tmp_path: Path) -> None:
+    write_cam(tmp_path / "a.npz", _cam(4, 3, (8, 8)))
+    with np.load(tmp_path / "a.npz") as file:
+        parts = {**file, "classes": file["classes"][:1]}
+    np.savez(tmp_path / "a.npz", **parts)
+    with pytest.raises(ValueError, match=r"3 maps for 1 classes"):
+        read_cam(tmp_path / "a.npz")
+
+
+def test_only_the_cam_of_a_photo_of_this_size_fits(tmp_path: Path) -> None:
+    write_cam(tmp_path / "a.npz", _cam(4, 2, (20, 24)))
+    assert fitting_cam(tmp_path / "a.npz", (20, 24)).size == (20, 24)
+    with pytest.raises(ValueError, match=r"a\.npz is of a photo of \(20, 24\).*\(24, 20\)"):
+        fitting_cam(tmp_path / "a.npz", (24, 20))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from jaxtyping import UInt8
 from PIL import Image
 
@@ -224,3 +225,19 @@ def _evaluate(out: Path, photos: list[Photo], shift: int) -> None:
     scores = confusion.scores(("background", *CLASSES.names))
     scores["miou_all_background"] = confusion.trivial().miou()
     (out / "scores.json").write_text(json.dumps({**scores, "images": 3, "seconds": 1.0}))
+
+
+@pytest.fixture
+def looked(tiny_run: TinyRun, tmp_path: Path) -> TinyRun:
+    """The tiny run with a classifier of random weights, and maps that the labels were made from."""
+    from stages.nets.backbone import Backbone
+    from stages.nets.classifier import Classifier, save_classifier
+
+    torch.manual_seed(0)
+    graph = ClassGraph.load(tiny_run.inputs["graph"])
+    classifier = Classifier(Backbone("test_resnet"), CLASSES.names, graph, hidden=4)
+    out = tmp_path / "random"
+    out.mkdir()
+    save_classifier(classifier, out, extra={})
+    tiny_run.inputs["classify"] = out
+    return tiny_run
