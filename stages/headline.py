@@ -16,17 +16,20 @@ def headline(artifacts: Mapping[str, Path]) -> str | None:
         text = (artifacts["compare"] / "compare.txt").read_text(encoding="utf-8")
         return f"{text}comparison: {artifacts['compare'] / 'compare.html'}"
     quality = _read(artifacts, "inspect", "quality.json")
+    steps = {step["step"]: step for step in quality.get("steps", ())}
     network = _read(artifacts, "evaluate", "scores.json")
     above = _read(artifacts, "evaluate-masks", "scores.json")
     tags = _read(artifacts, "classify", "scores.json")
     rows = (
         ("tags", _percent(tags, "map"), "mAP of the classifier"),
         ("raw CAMs", _percent(quality, "miou_cam"), "mIoU at the mask-free threshold"),
+        ("after the walk", _percent(steps.get("walk", {}), "miou"), "mIoU at its own threshold"),
+        ("first labels", _percent(steps.get("first", {}), "miou"), "mIoU before the second look"),
         ("pseudo-labels", _percent(quality, "miou"), _beside(quality, "miou_all_background")),
         ("network", _percent(network, "miou"), _beside(network, "miou_all_background")),
         ("upper bound", _percent(above, "miou"), "the same network trained on masks"),
     )
-    lines = [f"{name:<14}{value:>6}  {meaning}" for name, value, meaning in rows if value]
+    lines = [f"{name:<15}{value:>5}  {meaning}" for name, value, meaning in rows if value]
     if "report" in artifacts:
         lines.append(f"report: {artifacts['report'] / 'report.html'}")
     return "\n".join(lines) or None

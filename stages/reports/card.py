@@ -69,7 +69,8 @@ def _fairness(run: Run) -> Card:
 
 def _facts(run: Run) -> Card:
     """What a reader wants to know, and what two runs may well differ in to be compared."""
-    thresholds = run.json("labels", "thresholds.json")
+    final = run.json("labels", "thresholds.json")
+    thresholds = run.json("labels-first", "thresholds.json") or final
     quality = run.json("inspect", "quality.json")
     values = {
         "class graph": run.json("graph", "graph.json").get("card", {}).get("relation"),
@@ -79,7 +80,9 @@ def _facts(run: Run) -> Card:
         "CAM normalisation": thresholds.get("normalisation"),
         "background score": thresholds.get("threshold"),
         "background score chosen by": thresholds.get("chosen"),
-        "CRF, pseudo-labels": thresholds.get("crf"),
+        "CRF, pseudo-labels": final.get("crf"),
+        "walk over the CAMs": _walk(run),
+        "second look at the labels": _second_look(run, final),
         "coverage": quality.get("coverage"),
         "seeds": {name: run.config(name)["seed"] for name in _seeded(run)},
         "batch sizes": {
@@ -171,6 +174,23 @@ def _masks(run: Run, split: str) -> str:
     lines = [line for line in run.lines("masks", "masks.jsonl") if line["split"] == split]
     text = "".join(f"{line['id']} {line['sha256']}\n" for line in lines)
     return f"{len(lines)}, sha256 {_hash(text)}" if lines else "none"
+
+
+def _walk(run: Run) -> Any:
+    return _chosen(run.config("walk"), "steps", "affinity") or "none"
+
+
+def _second_look(run: Run, thresholds: Mapping[str, Any]) -> Any:
+    """How labels were scored again, and what stood in for masks; "none" where they were not."""
+    if "rescore" not in run:
+        return "none"
+    return {
+        "learnt from": "the first labels, by a linear classifier of places",
+        **_chosen(run.config("rescore"), "scales", "levels", "steps"),
+        "factor on the background": thresholds.get("threshold", UNKNOWN),
+        "factor chosen by": thresholds.get("chosen", UNKNOWN),
+        "masks used": thresholds.get("masks_used", UNKNOWN),
+    }
 
 
 def _hash(text: str) -> str:

@@ -37,7 +37,7 @@ def headline(run: Run) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     quality = run.json("inspect", "quality.json")
     if quality:
-        found |= _of_labels(quality)
+        found |= _of_labels(quality, walked="walk" in run)
     found |= _of_networks(run)
     tags = run.json("classify", "scores.json")
     if tags:
@@ -67,7 +67,8 @@ def _of_networks(run: Run) -> dict[str, dict[str, Any]]:
     return {**found, "trivial": trivial} if "network" in found else found
 
 
-def _of_labels(quality: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _of_labels(quality: Mapping[str, Any], *, walked: bool) -> dict[str, dict[str, Any]]:
+    place = "before the walk" if walked else "as the labels"
     scored = quality["photos_with_mask"]
     where = f"mIoU on train, {scored} photos with a mask"
     if not scored:
@@ -85,7 +86,7 @@ def _of_labels(quality: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "cam": _figure(
             "Raw CAM",
             quality["miou_cam"],
-            f"mIoU on train at background score {quality['threshold']:.3f}, as the labels: "
+            f"mIoU on train at background score {quality['threshold']:.3f}, {place}: "
             f"{quality['threshold_chosen']}",
             "minor",
             LABELS,
@@ -136,7 +137,8 @@ def _sweep(run: Run) -> Chart | None:
     curves = quality["curves"]
     marks = [Mark("best, chosen with masks", quality["threshold_best"], quality["miou_cam_best"])]
     if quality["miou_cam"] is not None:
-        marks.insert(0, Mark("used for the labels", quality["threshold"], quality["miou_cam"]))
+        used = "chosen without masks" if "walk" in run else "used for the labels"
+        marks.insert(0, Mark(used, quality["threshold"], quality["miou_cam"]))
     return line_chart(
         [Series("raw CAM", curves["threshold"], curves["miou_cam"])],
         title="Raw CAM by background score (diagnostic, looks at masks)",

@@ -16,7 +16,7 @@ from stages.reports.gallery import Group
 from stages.reports.groups import gallery
 from stages.reports.ledger import ledger
 from stages.reports.render import render
-from stages.reports.tables import class_rows, problem_rows, stage_rows
+from stages.reports.tables import class_rows, problem_rows, stage_rows, step_rows
 from stages.reports.views import Predict
 
 
@@ -69,6 +69,7 @@ def _facts(run: Run, manifest: Manifest, trusted: tuple[str, ...]) -> dict[str, 
     """Every number of the page as plain JSON values."""
     return {
         "headline": headline(run),
+        "steps": step_rows(run),
         "card": {name: asdict(entry) for name, entry in make_card(run).items()},
         "ledger": asdict(ledger(run)),
         "stages": stage_rows(run, trusted),

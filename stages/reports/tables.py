@@ -27,6 +27,23 @@ def stage_rows(run: Run, trusted: Sequence[str] = ()) -> list[dict[str, Any]]:
     ]
 
 
+def step_rows(run: Run) -> list[dict[str, Any]]:
+    """mIoU on train of what the labels were on their way; none without walk and second look."""
+    quality = run.json("inspect", "quality.json")
+    steps = quality.get("steps", [])
+    raw = [{"shown": "raw activation maps", "miou": quality["miou_cam"]}] if steps else []
+    rows = [*raw, *steps]
+    before = [None, *(row["miou"] for row in rows)]
+    return [
+        {
+            "step": row["shown"],
+            "miou": row["miou"],
+            "gain": None if None in (row["miou"], last) else row["miou"] - last,
+        }
+        for row, last in zip(rows, before, strict=False)
+    ]
+
+
 def problem_rows(run: Run) -> list[dict[str, Any]]:
     """Bad input by kind, most frequent first: how many files, what became of them, examples."""
     kinds: dict[tuple[str, str, bool], list[dict[str, Any]]] = defaultdict(list)
