@@ -1,4 +1,7 @@
-"""What the lattice of a photo is made from: widths, scales, and whole numbers that name points."""
+"""What the lattice of a photo is made from: widths, scales, and whole numbers that name points.
+
+Numbers in brackets are sections of Adams, Baek and Davis, Eurographics 2010.
+"""
 
 from typing import NamedTuple
 
@@ -18,7 +21,7 @@ class Geometry(NamedTuple):
     widths: tuple[np.float32, ...]
     """Standard deviations of x and y in pixels and of the colours in grey levels."""
     scales: tuple[np.float32, ...]
-    """Of the axes, so that splat, blur and slice together have unit variance (Adams et al. 3.1)."""
+    """Of the axes, see `axis_scales`."""
     strides: Int64[np.ndarray, " d"]
     lowest: Float32[np.ndarray, " coordinates"]
     """Below every multiple of d+1 that a coordinate is rounded to."""
@@ -32,7 +35,7 @@ class Geometry(NamedTuple):
         Raises ValueError where lattice points outgrow 64-bit keys.
         """
         d = len(widths)
-        scales = [np.sqrt(2 / 3) * (d + 1) / np.sqrt(axis * (axis + 1)) for axis in range(1, d + 1)]
+        scales = axis_scales(d)
         extent = np.array([size[1] - 1, size[0] - 1, 255, 255, 255][:d]) / widths * scales
         low, high = _bounds(extent)
         strides, spans = [1], (high - low)[1:].tolist()
@@ -45,11 +48,21 @@ class Geometry(NamedTuple):
         return cls(
             size[1],
             tuple(np.float32(width) for width in widths),
-            tuple(np.float32(scale) for scale in scales),
+            tuple(scales),
             np.array(strides[:-1], np.int64),
             low.astype(np.float32),
             strides[-1],
         )
+
+
+def axis_scales(dimension: int) -> Float32[np.ndarray, " d"]:
+    """Factors of the axes that give splat, blur and slice together unit variance (3.1).
+
+    Rounded twice as densecrf does: a pixel on the border of two simplices then falls into the same.
+    """
+    deviation = np.float64(np.float32(np.sqrt(2 / 3) * (dimension + 1)))
+    axes = np.arange(1, dimension + 1)
+    return (1 / np.sqrt(axes * (axes + 1)) * deviation).astype(np.float32)
 
 
 def _bounds(

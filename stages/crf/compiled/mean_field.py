@@ -53,29 +53,16 @@ def mean_field(
     _enter(len(lanes), energies, pixels, memory.logits)
     near, spare, coming = memory.near[0], memory.near[1], memory.near[2]
     even, even_spare, even_coming = memory.even[0], memory.even[1], memory.even[2]
-    active, count = memory.active, len(memory.active)
-    for s in range(count):
-        active[s] = s
-    frozen = False
+    every = count = _activate(memory.active)
     for iteration in range(course.iterations + 1):
         last = iteration == course.iterations
-        freezing = course.limit > ZERO and iteration in (FIRST, SECOND)
+        freezing = course.limit > ZERO and not last and iteration in (FIRST, SECOND)
         if last or freezing:
-            frozen, count = False, len(active)
-            for s in range(count):
-                active[s] = s
-        if freezing:
-            memory.near_kept[:] = ZERO
-            memory.even_kept[:] = ZERO
-        if frozen:
-            coming[:] = memory.near_kept
-            even_coming[:] = memory.even_kept
-        else:
-            coming[:] = ZERO
-            even_coming[:] = ZERO
+            count = _activate(memory.active)
+        _clear(memory, coming, even_coming, freezing, count < every)
         first = 0
         while first < count:
-            end, length = _block(appearance.starts, active, first, count)
+            end, length = _block(appearance.starts, memory.active, first, count)
             if iteration == 0:
                 _softmax_terms(lanes, at(appearance.starts, first), length, memory)
             else:
@@ -85,12 +72,11 @@ def mean_field(
                 _leave(lanes, at(appearance.starts, first), length, pixels, memory.block, q)
             else:
                 _splat(lanes, first, end, appearance, smoothness, memory, coming, even_coming)
-                if freezing:
-                    _freeze(lanes, first, end, appearance, smoothness, memory, course.limit)
+            if freezing:
+                _freeze(lanes, first, end, appearance, smoothness, memory, course.limit)
             first = end
         if freezing:
-            count = _still_active(appearance.starts, memory.sure, active)
-            frozen = count < len(active)
+            count = _still_active(appearance.starts, memory.sure, memory.active)
         if not last:
             turned, spare = _blur(lanes, appearance.neighbours, coming, spare, course.near_weight)
             near, coming = turned, near
@@ -98,6 +84,27 @@ def mean_field(
                 lanes, smoothness.neighbours, even_coming, even_spare, course.even_weight
             )
             even, even_coming = turned, even
+
+
+@inlined
+def _activate(active):  # type: ignore[no-untyped-def]
+    """List every simplex; how many there are."""
+    for s in range(len(active)):
+        put(active, s, s)
+    return len(active)
+
+
+@inlined
+def _clear(memory, coming, even_coming, freezing, frozen):  # type: ignore[no-untyped-def]
+    """Begin a pass with nothing splatted, or with what frozen simplices splat."""
+    coming[:] = ZERO
+    even_coming[:] = ZERO
+    if freezing:
+        memory.near_kept[:] = ZERO
+        memory.even_kept[:] = ZERO
+    if frozen:
+        coming[:] = memory.near_kept
+        even_coming[:] = memory.even_kept
 
 
 @inlined
@@ -161,9 +168,9 @@ def _slice(lanes, first, end, appearance, smoothness, memory, near, even):  # ty
 
 @inlined
 def _exponentials(values, count):  # type: ignore[no-untyped-def]
-    """exp of values of at most 0, to 2 units in the last place (Cephes, expf); below e^-30, 0.
+    """exp of values of at most 0, to 2 units in the last place (Cephes, expf).
 
-    What is so small changes no sum in float32, and denormal numbers would be slow.
+    Below e^-30 it is 0: that changes no sum in float32, and denormal numbers would be slow.
     """
     for i in range(count):
         x = max(values[i], np.float32(-80))

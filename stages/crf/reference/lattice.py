@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Float32, Int8, Int64
 from scipy import sparse
 
+from stages.crf.geometry import axis_scales
+
 
 @dataclass(frozen=True)
 class Lattice:
@@ -83,12 +85,11 @@ def embed(
 
 def elevate(features: Float32[np.ndarray, "d n"]) -> Float32[np.ndarray, "coordinates n"]:
     """Map positions to the plane, scaled so that splat, blur and slice have unit variance."""
-    dimension = len(features)
+    dimension, scales = len(features), axis_scales(len(features))
     elevated = np.empty((dimension + 1, features.shape[1]), np.float32)
     above = np.zeros(features.shape[1], np.float32)
     for axis in range(dimension, 0, -1):
-        scale = np.sqrt(2 / 3) * (dimension + 1) / np.sqrt(axis * (axis + 1))
-        scaled = features[axis - 1] * np.float32(scale)
+        scaled = features[axis - 1] * scales[axis - 1]
         elevated[axis] = above - np.float32(axis) * scaled
         above += scaled
     elevated[0] = above
