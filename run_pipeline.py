@@ -8,16 +8,25 @@ python run_pipeline.py --until labels | --only inspect | --force cams | --dry-ru
 python run_pipeline.py status | why labels | verify | gc
 python run_pipeline.py compare --heads none,aspp,grm --seeds 3      heads on the same pseudo-labels
 python run_pipeline.py compare runs/a runs/b                        finished runs, if that is fair
+python run_pipeline.py doctor --dataset.root VOCdevkit/VOC2012     check data and machine, forecast
 python run_pipeline.py build --help                                downloads, masks, VOC's server
 python run_pipeline.py labels --help                               what a stage's settings mean
 """
 
 import sys
+from collections.abc import Sequence
 from functools import partial
 from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
 
 from pipeline import cli
+from pipeline.commands import Request
+from pipeline.context import Context
 from pipeline.graph import Pipeline, Stage
+from pipeline.key import places
+from pipeline.memory import peak_bytes
+from pipeline.survey import Survey
 from stages.headline import headline
 from stages.masks import beside, known
 from stages.recipes import RECIPES, Recipe
@@ -116,6 +125,39 @@ def command(name: str, argv: list[str]) -> int:
     return status
 
 
+def doctor(recipe: Recipe, request: Request) -> int:
+    """Check the data set and this machine for a run of `recipe`, and forecast it."""
+    from stages.commands.doctor import Case, look
+
+    flags, selected = request.options, request.selection().names
+    stages = [request.pipeline.stage(name) for name in request.pipeline.order if name in selected]
+    found: dict[str, Path] = {}
+    for stage in request.pipeline.stages.values():
+        found |= places(stage.section, stage.config)
+    context = Context(flags.device, flags.precision, max(1, flags.workers), places=found)
+    name = request.facts["recipe"]
+    case = Case(recipe, name, stages, flags.runs, context, peak_bytes, not flags.dry_run)
+    return look(case, as_json=flags.json)
+
+
+def advice() -> str:
+    """The text of `doctor --help`."""
+    return str(import_module("stages.commands.doctor").__doc__)
+
+
+def meant(tokens: Sequence[str]) -> str | None:
+    """The recipe that `doctor` looks at where none is named: by the layout of the data set."""
+    pairs = [*pairwise(tokens), *(token.split("=", 1) for token in tokens)]
+    given = dict(pair for pair in pairs if len(pair) == 2)
+    if "--dataset.reader" in given or "--dataset.root" not in given:
+        return None
+    root = Path(given["--dataset.root"])
+    if not root.is_dir():
+        return "folder"
+    kind: str = import_module("data.doctor").layout(root)
+    return {"voc": "voc-cpu", "coco": "coco-cpu", "folder": "folder"}[kind]
+
+
 def main() -> int:
     """Run the command line; returns the exit status."""
     return cli.main(
@@ -125,6 +167,7 @@ def main() -> int:
         build=build,
         pipelines={"compare": build_comparison},
         commands={name: partial(command, name) for name in COMMANDS},
+        surveys={"doctor": Survey(doctor, advice, meant)},
         closing=headline,
         description=str(__doc__),
     )

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from data import coco, voc
-from data.checksums import check_coco, check_instances, check_voc, kind_of
+from data.checksums import VOC, check_coco, check_instances, check_voc, kind_of
 from data.coco_json import read_boxes
 from data.coco_layout import LIST, instances_files, number
 from data.findings import Finding, counted, of_problems
@@ -87,6 +87,11 @@ def check_lists(source: Source, manifest: Manifest | None) -> Iterator[Finding]:
             lists, {name: tags for name, tags in rows.items() if any(tags.values())}
         )
         yield from _shared_numbers(lists)
+
+
+def whole_train(ids: Sequence[str]) -> bool:
+    """Whether `ids` are as many as VOC's train list has, and of VOC."""
+    return len(ids) == VOC["train"].photos and kind_of(ids) == "voc"
 
 
 def check_instances_files(root: Path) -> Iterator[Finding]:

@@ -112,7 +112,7 @@ def sources(config: Config) -> dict[str, Path]:
     """Lists, tag files and the photos that they name: their content is part of the key."""
     if config.reader == "demo":
         return {}
-    return READERS[config.reader].files(_source(config))
+    return READERS[config.reader].files(source(config))
 
 
 def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:
@@ -140,7 +140,8 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     _say(chosen, problems, context)
 
 
-def _source(config: Config) -> Source:
+def source(config: Config) -> Source:
+    """What readers are told. Raises ValueError or FileNotFoundError without a folder to read."""
     if config.root is None:
         raise ValueError(f"reader {config.reader} needs --dataset.root: the data set's folder")
     if not config.root.is_dir():
@@ -167,12 +168,12 @@ def _records(
 
         drawn = demo.write_scenes(out, **config.demo.model_dump())
         return DEMO, out, iter(drawn)
-    reader, source = READERS[config.reader], _source(config)
-    return reader.classes(source), source.root, reader.records(source, problems.append)
+    reader, given = READERS[config.reader], source(config)
+    return reader.classes(given), given.root, reader.records(given, problems.append)
 
 
 def _by_folder(config: Config) -> bool:
-    return config.reader == "folder" and folder.by_folder(_source(config))
+    return config.reader == "folder" and folder.by_folder(source(config))
 
 
 def _tagged(
