@@ -181,9 +181,12 @@ def peak(task: tuple[str, Photo, str]) -> float:
     function = {"pydensecrf": library, "tagmask": ours}[name]
     small = Photo(photo.image[:8, :8].copy(), photo.maps[:, :8, :8].copy())
     function(small, energies(small, MAIN), parameters_of(setting))
-    unary, before = energies(photo, MAIN), _memory()
+    unary, held = energies(photo, MAIN), int(Path("/proc/self/statm").read_text().split()[1])
+    held_mb = held * resource.getpagesize() / 2**20
+    ballast = np.ones(max(0, int((_memory() - held_mb) * 2**20)), np.uint8)  # up to the peak so far
+    before = _memory()
     function(photo, unary, parameters_of(setting))
-    return _memory() - before
+    return _memory() - before + 0 * len(ballast)
 
 
 def _memory() -> float:

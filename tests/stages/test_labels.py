@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from PIL import Image
 
 from data.cams import Cam, map_size, write_cam
 from data.files import digest
-from data.labels import read_grey, read_label
+from data.labels import read_grey, read_label, write_label
 from data.manifest import Photo, write_classes, write_photos
 from knowledge.classes import DEMO
 from pipeline.context import Context
@@ -146,6 +147,24 @@ def test_settings_reach_the_crf(inputs, tmp_path):
     assert files(default)["confidence/folder/2.png"] != files(short)["confidence/folder/2.png"]
 
 
+def test_backends_give_the_same_labels(inputs, tmp_path):
+    """Apart from pixels whose two first labels are as good as equal: none in these photos."""
+    made = {}
+    for backend in ("numba", "torch", "reference", "pydensecrf"):
+        if backend == "pydensecrf" and find_spec("pydensecrf") is None:
+            continue  # it needs a C++ compiler
+        out = tmp_path / backend
+        config = Config.model_validate({"crf": {"backend": backend}})
+        labels.run(config, inputs, out, Context(device="cpu", workers=2))
+        assert card(out)["crf"]["backend"] == backend
+        made[backend] = [
+            read_label(out / kind / f"folder/{n}.png") for kind in ("", "full") for n in range(5)
+        ]
+    for backend, images in made.items():
+        for image, other in zip(images, made["numba"], strict=True):
+            assert (image == other).all(), backend
+
+
 def test_a_cam_of_another_size_is_named(inputs, tmp_path):
     write_cam(
         inputs["cams"] / "folder/0.npz",
@@ -166,3 +185,39 @@ def test_importing_the_stage_is_light():
     code = f"import sys, stages.labels; print(sorted({heavy} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def probable(inputs, folder: Path, background: float) -> Path:
+    """Scores of a second look: the background's probability `background` everywhere."""
+    for place, (size, tags) in enumerate(zip(SIZES, TAGS, strict=True)):
+        rest = np.full(map_size(size), background if tags else 1, np.float32)
+        maps = (
+            np.stack([(1 - rest) / len(tags)] * len(tags)) if tags else np.zeros((0, *rest.shape))
+        )
+        cam = Cam(np.array(tags, np.int64), maps.astype(np.float32), size, background=rest)
+        write_cam(folder / f"folder/{place}.npz", cam)
+    return folder
+
+
+@pytest.mark.parametrize(("painted", "smallest"), [("full", 0.5), ("nothing", None)])
+def test_labels_after_a_second_look_take_the_factor_that_agrees(
+    inputs, tmp_path, painted, smallest
+):
+    before, quick = tmp_path / "before", {"crf": {"iterations": 1}}
+    for place, (size, tags) in enumerate(zip(SIZES, TAGS, strict=True)):
+        value = tags[0] + 1 if tags and painted == "full" else 0
+        label = np.full(size, value, np.uint8)
+        write_label(before / "full" / f"folder/{place}.png", label, DEMO)
+    again = inputs | {"cams": probable(inputs, tmp_path / "new", 0.3), "before": before}
+    labels.run(Config.model_validate(quick), again, tmp_path / "out", Context())
+    labels.run(Config.model_validate(quick), again, tmp_path / "two", Context(workers=2))
+    found = card(tmp_path / "out")
+    assert found["chosen"] == labels.AGREEING
+    assert found["masks_used"] == 0
+    assert found["threshold_background"] < found["threshold"] < found["threshold_foreground"]
+    best = max(found["agreement"].values())
+    assert found["agreement"][str(found["threshold"])] == best
+    assert (found["threshold"] == smallest) or (smallest is None and found["threshold"] > 2)
+    shown = read_label(tmp_path / "out" / "full" / "folder/0.png")
+    assert (shown > 0).all() == (painted == "full")
+    assert files(tmp_path / "out") == files(tmp_path / "two")
