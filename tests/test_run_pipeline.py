@@ -15,9 +15,30 @@ from pipeline.plan import Planner
 from pipeline.store import Store
 from run_pipeline import build, build_comparison
 from stages.recipes import RECIPES
+from stages.reports.artifacts import STAGES
 from tests.datasets import write_mask, write_voc
 
-BEFORE_SCORING = ("index", "graph", "classify", "cams", "labels", "segment")
+BEFORE_SCORING = (
+    "index",
+    "graph",
+    "classify",
+    "cams",
+    "walk",
+    "labels-first",
+    "rescore",
+    "labels",
+    "segment",
+)
+
+
+def labelled(steps: int, rounds: int, recipe: str = "demo") -> Pipeline:
+    """The pipeline of `recipe` with a walk of `steps` and so many rounds of the second look."""
+    chosen = RECIPES[recipe]
+    changes = {
+        "walk": chosen.walk.model_copy(update={"steps": steps}),
+        "rescore": chosen.rescore.model_copy(update={"rounds": rounds}),
+    }
+    return build(chosen.model_copy(update=changes))
 
 
 def wired(recipe: str, root: Path | None) -> Pipeline:
@@ -177,3 +198,43 @@ def test_a_comparison_that_cannot_be_ends_in_one_message(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_walk_and_second_look_stand_between_maps_and_labels(steps: int, rounds: int) -> None:
+    pipeline = labelled(steps, rounds)
+    maps = "walk" if steps else "cams"
+    assert ("walk" in pipeline.names) == bool(steps)
+    assert {"labels-first", "rescore"} & set(pipeline.names) == (
+        {"labels-first", "rescore"} if rounds else set()
+    )
+    reads = pipeline.stage("labels").reads
+    assert reads["cams"] == ("rescore" if rounds else maps)
+    assert reads.get("before") == ("labels-first" if rounds else None)
+    if rounds:
+        assert pipeline.stage("labels-first").reads["cams"] == maps
+        assert pipeline.stage("rescore").reads["cams"] == maps
+        assert pipeline.stage("labels-first").config == pipeline.stage("labels").config
+    seen = pipeline.stage("inspect").reads
+    assert seen["cams"] == "cams"
+    assert {name for name in ("walk", "first", "rescore") if name in seen} == {
+        *(["walk"] if steps else []),
+        *(["first", "rescore"] if rounds else []),
+    }
+    assert not pipeline.below("masks") & set(BEFORE_SCORING)
+    assert set(pipeline.stage("report").reads) == set(pipeline.names) - {"report"}
+
+
+def test_every_stage_of_a_recipe_is_known_to_the_report() -> None:
+    assert set(labelled(2, 1).names) - {"report"} <= set(STAGES)
+
+
+def test_walk_and_second_look_change_no_key_above_them(tmp_path: Path) -> None:
+    plain, more = (
+        {step.stage.name: step.key for step in Planner(pipeline, Store(tmp_path)).plan()}
+        for pipeline in (labelled(0, 0), labelled(2, 1))
+    )
+    assert {name for name in plain if plain[name] == more[name]} == {
+        *("index", "masks", "graph", "classify", "cams", "segment-masks", "evaluate-masks")
+    }

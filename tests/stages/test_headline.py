@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from stages.headline import headline
 
 
-def _artifact(folder: Path, name: str, scores: dict[str, float | None]) -> Path:
+def _artifact(folder: Path, name: str, scores: dict[str, Any]) -> Path:
     folder.mkdir()
     (folder / name).write_text(json.dumps(scores))
     return folder
@@ -43,3 +44,17 @@ def test_what_needs_masks_is_left_out_where_there_are_none(tmp_path: Path) -> No
     found = {"evaluate": _artifact(tmp_path / "evaluate", "scores.json", {"miou": None})}
     assert headline(found) is None
     assert headline({}) is None
+
+
+def test_labels_on_their_way_have_their_lines(tmp_path: Path) -> None:
+    steps = [{"step": name, "miou": value} for name, value in (("walk", 0.41), ("first", 0.44))]
+    scores = {"miou": 0.45, "miou_cam": 0.387, "steps": [*steps, {"step": "labels", "miou": 0.45}]}
+    found = {"inspect": _artifact(tmp_path / "inspect", "quality.json", scores)}
+    lines = (headline(found) or "").splitlines()
+    assert [line[:15].strip() for line in lines] == [
+        "raw CAMs",
+        "after the walk",
+        "first labels",
+        "pseudo-labels",
+    ]
+    assert [line[15:20].strip() for line in lines] == ["38.7", "41.0", "44.0", "45.0"]

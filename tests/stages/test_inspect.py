@@ -1,13 +1,14 @@
 """inspect: its figures are those of counting by hand, with masks and without."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from data.cams import read_cam
+from data.cams import read_cam, write_cam
 from data.files import read_lines
 from data.labels import read_label, write_grey
 from data.manifest import Manifest
@@ -127,3 +128,44 @@ def test_a_label_of_another_size_is_named(tiny_run, tmp_path: Path) -> None:
     write_grey(path, np.zeros((5, 7), np.uint8))
     with pytest.raises(ValueError, match=r"photo-3: sizes .* full label 5x7"):
         inspected(tiny_run, tmp_path / "out")
+
+
+def stepped(run, folder: Path, *names: str) -> dict[str, Path]:
+    """The inputs of a run with these steps: the run's own maps and labels in their place."""
+    own = {"walk": "cams", "rescore": "cams", "first": "labels"}
+    for name in names:
+        shutil.copytree(run.inputs[own[name]], folder / name)
+    if "rescore" in names:
+        thresholds = run.inputs["labels"] / "thresholds.json"
+        thresholds.write_text(json.dumps({"threshold": 2.0, "chosen": "by agreement"}))
+    return {**run.inputs, **{name: folder / name for name in names}}
+
+
+def test_steps_are_scored_where_there_are_some(tiny_run, tmp_path: Path) -> None:
+    plain, _ = inspected(tiny_run, tmp_path / "plain")
+    assert plain["steps"] == []
+    more = replace(tiny_run, inputs=stepped(tiny_run, tmp_path, "walk", "first", "rescore"))
+    figures, _ = inspected(more, tmp_path / "out")
+    names = ["walk", "first", "rescore", "labels"]
+    assert [step["step"] for step in figures["steps"]] == names
+    assert figures["steps"][-1]["miou"] == pytest.approx(figures["miou"])
+    assert all(0 <= step["miou"] <= 1 and step["shown"] for step in figures["steps"])
+
+
+def test_raw_maps_are_cut_at_a_score_of_their_own(tiny_run, tmp_path: Path) -> None:
+    again = replace(tiny_run, inputs=stepped(tiny_run, tmp_path / "a", "first", "rescore"))
+    figures, _ = inspected(again, tmp_path / "again")
+    assert (figures["threshold"], figures["threshold_chosen"]) == (0.4, "by hand")
+    walked = replace(tiny_run, inputs=again.inputs | stepped(tiny_run, tmp_path / "w", "walk"))
+    figures, _ = inspected(walked, tmp_path / "walked")
+    assert 0 < figures["threshold"] < 1
+    assert figures["threshold_chosen"].startswith("Li's")
+
+
+def test_maps_that_know_no_threshold_take_that_of_the_walk(tiny_run, tmp_path: Path) -> None:
+    inputs = stepped(tiny_run, tmp_path, "walk")
+    for path in inputs["cams"].glob("*.npz"):
+        cam = read_cam(path)
+        write_cam(path, replace(cam, maps=np.zeros_like(cam.maps)))
+    figures, _ = inspected(replace(tiny_run, inputs=inputs), tmp_path / "out")
+    assert figures["threshold_chosen"] == "by hand"

@@ -191,10 +191,8 @@ def probable(inputs, folder: Path, background: float) -> Path:
     """Scores of a second look: the background's probability `background` everywhere."""
     for place, (size, tags) in enumerate(zip(SIZES, TAGS, strict=True)):
         rest = np.full(map_size(size), background if tags else 1, np.float32)
-        maps = (
-            np.stack([(1 - rest) / len(tags)] * len(tags)) if tags else np.zeros((0, *rest.shape))
-        )
-        cam = Cam(np.array(tags, np.int64), maps.astype(np.float32), size, background=rest)
+        maps = np.repeat((1 - rest[None]) / max(1, len(tags)), len(tags), axis=0)
+        cam = Cam(np.array(tags, np.int64), maps, size, background=rest)
         write_cam(folder / f"folder/{place}.npz", cam)
     return folder
 

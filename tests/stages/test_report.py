@@ -173,3 +173,33 @@ def test_twice_the_same_bytes(tiny_run, tmp_path: Path) -> None:
     first, _, _ = reported(tiny_run, tmp_path / "one")
     second, _, _ = reported(tiny_run, tmp_path / "two")
     assert first == second
+
+
+def test_labels_on_their_way_have_a_table_beside_their_score(tiny_run, tmp_path: Path) -> None:
+    text, _, numbers = reported(tiny_run, tmp_path / "plain")
+    assert numbers["steps"] == []
+    assert "Labels on their way" not in text
+    path = tiny_run.inputs["inspect"] / "quality.json"
+    quality = json.loads(path.read_text())
+    steps = [
+        {"step": name, "shown": f"<{name}>", "miou": miou}
+        for name, miou in (("walk", 0.5), ("first", 0.75), ("labels", None))
+    ]
+    path.write_text(json.dumps(quality | {"steps": steps, "miou_cam": 0.25}))
+    for name in ("walk", "labels-first", "rescore"):
+        tiny_run.add(name, ("index",), lambda out: (out / "thresholds.json").write_text("{}"))
+    text, page, numbers = reported(tiny_run, tmp_path / "out")
+    assert [row["gain"] for row in numbers["steps"]] == [None, 0.25, 0.25, None]
+    assert [row["step"] for row in numbers["steps"]] == [
+        "raw activation maps",
+        "<walk>",
+        "<first>",
+        "<labels>",
+    ]
+    assert text.count("Labels on their way</th>") == 1
+    assert text.index("Pseudo-labels</span>") < text.index("Labels on their way")
+    assert text.index("Labels on their way") < text.index("Network, on photos without tags")
+    assert "&lt;first&gt;</th><td>75.0</td><td>+25.0</td>" in text
+    assert "Settings of labels-first" not in text  # it has none here
+    assert "labels-first" in page.text
+    assert "before the walk" in numbers["headline"]["cam"]["note"]

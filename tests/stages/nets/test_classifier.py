@@ -12,6 +12,7 @@ from stages.nets.classifier import (
     Classifier,
     Logits,
     focal_loss,
+    load_backbone,
     load_classifier,
     save_classifier,
     tag_loss,
@@ -196,3 +197,27 @@ def test_no_module_keeps_a_hook() -> None:
     classifier = tiny(class_graph())
     classifier(photos())
     assert all(not m._forward_hooks for m in classifier.modules() if isinstance(m, nn.Module))
+
+
+@pytest.mark.parametrize("conv_head", [False, True])
+def test_the_backbone_comes_back_alone_frozen_and_without_its_head(
+    tmp_path: Path, conv_head: bool
+) -> None:
+    torch.manual_seed(0)
+    classifier = Classifier(Backbone("test_efficientnet", conv_head=conv_head), NAMES, None).eval()
+    save_classifier(classifier, tmp_path, extra={})
+    backbone = load_backbone(tmp_path)
+    assert not backbone.training
+    assert not any(parameter.requires_grad for parameter in backbone.parameters())
+    ours, theirs = backbone(photos()), classifier.backbone(photos())
+    assert len(ours) == len(theirs) - conv_head
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=False))
+
+
+def test_a_backbone_of_other_files_is_refused(tmp_path: Path) -> None:
+    for name in ("test_efficientnet", "test_resnet"):
+        save_classifier(Classifier(Backbone(name), NAMES, None), tmp_path / name, extra={})
+    weights = tmp_path / "test_resnet" / "model.safetensors"
+    weights.replace(tmp_path / "test_efficientnet" / "model.safetensors")
+    with pytest.raises(ValueError, match=r"model\.safetensors does not fit model\.json"):
+        load_backbone(tmp_path / "test_efficientnet")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from stages import report
+from stages.model import tag_settings
 from stages.reports.artifacts import Run
 from stages.reports.card import UNKNOWN, Entry, compare, differences, make_card, read_card
 
@@ -103,3 +104,41 @@ def test_a_report_without_card_is_named(tmp_path: Path) -> None:
     (tmp_path / "report" / "report.json").write_text("{}")
     with pytest.raises(ValueError, match="holds no card"):
         read_card(tmp_path)
+
+
+def test_a_second_look_is_on_the_card_with_what_stood_in_for_masks(tiny_run) -> None:
+    plain = make_card(Run.of(tiny_run.inputs))
+    assert plain["walk over the CAMs"].value == plain["second look at the labels"].value == "none"
+    assert not plain["second look at the labels"].matters
+
+    def said(threshold: float, chosen: str):
+        text = json.dumps({"threshold": threshold, "chosen": chosen, "masks_used": 0})
+        return lambda out: (out / "thresholds.json").write_text(text)
+
+    tiny_run.add("walk", ("index", "classify", "cams"), said(0.0, "unread"), steps=2)
+    tiny_run.add("labels-first", ("index", "walk"), said(0.3, "Otsu"))
+    rescored = ("index", "classify", "walk", "labels-first")
+    tiny_run.add("rescore", rescored, said(0.0, "unread"), scales=[1.0, 2.0], rounds=1)
+    tiny_run.add("labels", ("index", "rescore", "labels-first"), said(1.4, "agreement"))
+    card = make_card(Run.of(tiny_run.inputs))
+    assert card["walk over the CAMs"].value == {"steps": 2}
+    assert (card["background score"].value, card["background score chosen by"].value) == (
+        0.3,
+        "Otsu",
+    )
+    look = card["second look at the labels"].value
+    assert (look["masks used"], look["factor on the background"]) == (0, 1.4)
+    assert look["factor chosen by"] == "agreement"
+    assert "first labels" in look["learnt from"]
+
+
+def test_maps_of_tags_are_cut_at_the_score_of_raw_maps(tiny_run) -> None:
+    def write(name: str, threshold: float):
+        return lambda out: (out / name).write_text(json.dumps({"threshold": threshold}))
+
+    tiny_run.add("labels", ("index", "rescore"), write("thresholds.json", 2.0))
+    tiny_run.add("labels-first", ("index", "walk"), write("thresholds.json", 0.3))
+    bare = tiny_run.without("inspect")
+    assert tag_settings(Run.of(bare)).background == 0.3
+    tiny_run.add("inspect", ("index",), write("quality.json", 0.25))
+    assert tag_settings(Run.of(tiny_run.inputs)).background == 0.25
