@@ -82,7 +82,7 @@ def library(photo: Photo, unary: Scores, parameters: CrfParameters) -> Scores:
 
 def ours(photo: Photo, unary: Scores, parameters: CrfParameters) -> Scores:
     """The same with this project."""
-    return Lattice(photo.image, parameters, lasting=False).refine_energies(unary)
+    return Lattice(photo.image, parameters).refine_energies(unary)
 
 
 def timed(function: Callable[[], Scores]) -> tuple[float, Scores]:

@@ -275,8 +275,6 @@ def make(
     image: UInt8[np.ndarray, "h w 3"],
     numbers: Numbers,
     normalization: Normalization,
-    lasting: bool,
 ) -> TorchEngine:
     """An engine of a photo."""
-    del lasting
     return TorchEngine(image, numbers, normalization)

@@ -123,7 +123,7 @@ class DenseCRF2D:
             normalization=near.normalization,
             backend=self._backend,
         )
-        lattice = Lattice(near.image, parameters, lasting=False)
+        lattice = Lattice(near.image, parameters)
         q = lattice.refine_energies(self._unary.reshape(self._labels, *self._size))
         return q.reshape(self._unary.shape)
 

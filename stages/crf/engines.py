@@ -24,8 +24,8 @@ class Engine(Protocol):
         ...
 
 
-Make = Callable[[UInt8[np.ndarray, "h w 3"], Numbers, Normalization, bool], Engine]
-"""From photo, widths, normalisation and whether the engine must outlive the thread's next one."""
+Make = Callable[[UInt8[np.ndarray, "h w 3"], Numbers, Normalization], Engine]
+"""From photo, widths and normalisation."""
 
 
 def available(backend: Backend) -> tuple[Backend, str | None]:

@@ -27,12 +27,10 @@ class Lattice:
         parameters: CrfParameters,
         *,
         scale: float = 1.0,
-        lasting: bool = True,
     ) -> None:
         """Build the lattices of an RGB photo (0..255 as decoded, not normalised).
 
-        scale: multiplies both widths in pixels. lasting=False: the lattice is of use only until
-        this thread makes the next such one, whose memory it shares.
+        scale: multiplies both widths in pixels.
 
         Raises ValueError for an image that is not uint8 RGB or empty, for widths so narrow that
         lattice points outgrow 64-bit keys, and for a backend that is not installed.
@@ -44,7 +42,7 @@ class Lattice:
         if said:
             _say_once(said)
         make = maker(backend)
-        self._engine = make(image, parameters.numbers(scale), parameters.normalization, lasting)
+        self._engine = make(image, parameters.numbers(scale), parameters.normalization)
 
     def refine(
         self,

@@ -52,8 +52,6 @@ def make(
     image: UInt8[np.ndarray, "h w 3"],
     numbers: Numbers,
     normalization: Normalization,
-    lasting: bool,
 ) -> PydensecrfEngine:
     """An engine of a photo."""
-    del lasting
     return PydensecrfEngine(image, numbers, normalization)

@@ -44,7 +44,7 @@ def refine(
     """
     check_image(image)
     check_probabilities(probabilities, (image.shape[0], image.shape[1]))
-    return Lattice(image, parameters, scale=scale, lasting=False).refine(probabilities)
+    return Lattice(image, parameters, scale=scale).refine(probabilities)
 
 
 def refine_many(

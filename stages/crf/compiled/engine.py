@@ -1,6 +1,8 @@
 """The lattices of a photo in memory, and inference on them."""
 
-import threading
+import os
+import weakref
+from collections import deque
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -225,21 +227,25 @@ class CompiledEngine:
 
 
 def make(
-    image: UInt8[np.ndarray, "h w 3"],
-    numbers: Numbers,
-    normalization: Normalization,
-    lasting: bool,
+    image: UInt8[np.ndarray, "h w 3"], numbers: Numbers, normalization: Normalization
 ) -> CompiledEngine:
-    """An engine of a photo; unless it is `lasting`, in memory that the thread's next one takes."""
-    if lasting:
-        return CompiledEngine(image, numbers, normalization)
-    if not hasattr(LENT, "arena"):
-        LENT.arena = Arena()
-    LENT.arena.reset()
-    return CompiledEngine(image, numbers, normalization, arena=LENT.arena)
+    """An engine of a photo, in memory that it gives to a later one when it is no longer used."""
+    try:
+        arena = FREE.pop()
+    except IndexError:
+        arena = Arena()
+    engine = CompiledEngine(image, numbers, normalization, arena=arena)
+    weakref.finalize(engine, _give_back, arena).atexit = False
+    return engine
 
 
-LENT = threading.local()
+def _give_back(arena: Arena) -> None:
+    arena.reset()
+    FREE.append(arena)
+
+
+FREE: deque[Arena] = deque(maxlen=os.cpu_count() or 1)
+"""Memory of engines that are gone, for any thread; as many as run side by side."""
 
 
 def lanes_of(labels: int) -> int:

@@ -34,8 +34,6 @@ def make(
     image: UInt8[np.ndarray, "h w 3"],
     numbers: Numbers,
     normalization: Normalization,
-    lasting: bool,
 ) -> ReferenceEngine:
     """An engine of a photo."""
-    del lasting
     return ReferenceEngine(image, numbers, normalization)

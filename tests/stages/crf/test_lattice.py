@@ -32,7 +32,7 @@ def test_other_widths_need_another_lattice(change):
         lattice.refine(SCORES, CrfParameters(**change))
 
 
-def test_short_lived_lattices_do_not_touch_lasting_ones():
+def test_lattices_in_use_do_not_share_memory():
     lattice = Lattice(PHOTO, CrfParameters())
     expected = refine(PHOTO, SCORES, CrfParameters())
     refine(PHOTO[::-1, :50], SCORES[:2, :, :50], CrfParameters())
