@@ -6,6 +6,7 @@ Reads the artifacts of `index`, `graph` and `segment` to predict, and of `masks`
 of val photos are never read: the network names what it sees. Writes
 
 - <id>.png: the prediction for every val photo, palette PNG at the photo's size;
+- variants/<name>/<id>.png: the same for every further way to predict that is asked for;
 - scores.json: mIoU and its kin from one confusion matrix over the split, the network's cost, and
   what its regions hold where its head makes some.
 
@@ -17,22 +18,20 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from pipeline.context import Context
+from stages.crf.parameters import CrfParameters
 
 if TYPE_CHECKING:
-    import numpy as np
-    import torch
-
     from data.manifest import Manifest
     from data.masks import MaskIndex
     from data.records import Photo
     from stages.confusion import Confusion
-    from stages.nets.pooled import Images
     from stages.nets.segmenter import Segmenter
+    from stages.views import Viewer
 
 VERSION = 1
 
@@ -40,6 +39,9 @@ DEFINITION = (
     "mean IoU over the classes (background included) whose union of mask and prediction is not "
     "empty, from one confusion matrix over the split; mask pixels of 255 are ignored"
 )
+
+
+Variant = Literal["ms-flip", "crf", "ms-flip-crf"]
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -51,6 +53,15 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         description="sizes to look at each photo in; their scores are averaged",
     )
     flip: bool = Field(False, description="look at the mirror image too")
+    also: tuple[Variant, ...] = Field(
+        (),
+        description="further ways to predict, each scored beside the primary figure: ms-flip "
+        "(`variant_scales` and mirror images), crf (dense CRF), ms-flip-crf",
+    )
+    variant_scales: tuple[PositiveFloat, ...] = Field(
+        (0.5, 0.75, 1.0, 1.25, 1.5), min_length=1, description="scales of the variants ms-flip"
+    )
+    crf: CrfParameters = Field(CrfParameters(), description="the CRF of the variants with one")
     cost_size: tuple[PositiveInt, PositiveInt] = Field(
         (512, 512), description="(height, width) of the photo whose multiply-adds are counted"
     )
@@ -71,13 +82,15 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     from stages.nets.device import pick_device
     from stages.nets.segmenter import load_segmenter
     from stages.region_scores import region_scores
+    from stages.views import View, Viewer
 
     manifest = Manifest.of(inputs, context.places)
     photos = manifest.split("val")
     device = pick_device(context.device)
     segmenter = load_segmenter(inputs["segment"], ClassGraph.load(inputs["graph"])).to(device)
-    speed = _predict(config, manifest, photos, segmenter, context=context, out=out)
     masks = MaskIndex.of(inputs, context.places)
+    primary = View(config.scales, config.flip, None)
+    speed = _timed(Viewer(segmenter, primary, manifest, context=context), photos, out)
     scores = _scores(manifest, photos, masks, out)
     price = cost(segmenter, config.cost_size)
     scores |= {
@@ -92,59 +105,51 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         "oracle_tags": False,
         "trained_on": json.loads((inputs["segment"] / "model.json").read_text("utf-8"))["card"],
     }
+    scores["variants"] = _variants(config, manifest, segmenter, masks, context=context, out=out)
     scores |= region_scores(segmenter, manifest, photos, masks=masks, context=context)
     with replacing(out / "scores.json") as path:
         path.write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def _predict(
+def _timed(viewer: "Viewer", photos: "Sequence[Photo]", out: Path) -> dict[str, Any]:
+    """Write the predictions that are missing; how long that took, reading and writing included."""
+    begun = time.monotonic()
+    todo = viewer.write(photos, out)
+    seconds = time.monotonic() - begun
+    return {
+        "predicted": len(photos),
+        "photos_timed": todo,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(todo / seconds, 3) if todo else None,
+    }
+
+
+def _variants(
     config: Config,
     manifest: "Manifest",
-    photos: "Sequence[Photo]",
     segmenter: "Segmenter",
+    masks: "MaskIndex",
     *,
     context: Context,
     out: Path,
 ) -> dict[str, Any]:
-    """Write the predictions that are missing; how long that took, reading and writing included."""
-    from data.labels import write_label
-    from stages.nets.pooled import photo_batches
-    from stages.nets.streams import in_streams
+    """The scores of the further ways to predict that are asked for, each with what it is."""
+    from stages.views import View, Viewer
 
-    todo = [photo for photo in context.mine(photos) if not (out / f"{photo.id}.png").exists()]
-    begun, done = time.monotonic(), len(photos) - len(todo)
-    device = segmenter.backbone.mean.device
-
-    def labels_of(given: "tuple[list[Photo], Images]") -> "tuple[list[Photo], np.ndarray]":
-        group, images = given
-        return group, _label(config, segmenter, images, context).cpu().numpy()
-
-    read = photo_batches(manifest, todo, device=device, workers=context.workers)
-    for group, labels in in_streams(labels_of, read, device=device, streams=context.workers):
-        for photo, label in zip(group, labels, strict=True):
-            write_label(out / f"{photo.id}.png", label, manifest.classes)
-        done += len(group)
-        context.listener.progress(done, len(photos), "photos")
-    seconds = time.monotonic() - begun
-    return {
-        "predicted": len(photos),
-        "photos_timed": len(todo),
-        "seconds": round(seconds, 3),
-        "images_per_second": round(len(todo) / seconds, 3) if todo else None,
-    }
-
-
-def _label(
-    config: Config, segmenter: "Segmenter", images: "torch.Tensor", context: Context
-) -> "torch.Tensor":
-    """The label of every pixel of photos of one size, over all scales and mirror images."""
-    import torch
-
-    from stages.nets.device import autocast
-
-    device = segmenter.backbone.mean.device
-    with torch.inference_mode(), autocast(context.precision, device):
-        return segmenter.predict(images.to(device), scales=config.scales, flip=config.flip)
+    found: dict[str, Any] = {}
+    photos = manifest.split("val")
+    for name in dict.fromkeys(config.also):
+        several = name.startswith("ms-flip")
+        scales = config.variant_scales if several else config.scales
+        flip = several or config.flip
+        view = View(scales, flip, config.crf if name.endswith("crf") else None)
+        folder = out / "variants" / name
+        speed = _timed(Viewer(segmenter, view, manifest, context=context), photos, folder)
+        scores = _scores(manifest, photos, masks, folder)
+        kept = {key: value for key, value in scores.items() if key != "confusion"}
+        crf = None if view.crf is None else view.crf.model_dump(mode="json")
+        found[name] = {**kept, **speed, "scales": list(scales), "flip": flip, "crf": crf}
+    return found
 
 
 def _scores(

@@ -103,9 +103,8 @@ def _cost(measured: Measured, config: Any, scale: Scale) -> Cost:
     steps = iter(_steps(measured, config, scale))
     seconds = measured.rest
     for segment in measured.segments:
-        if segment.unit == "steps" and measured.kind in ("classify", "segment"):
-            total, slower = next(steps, (float(segment.total), 1.0))
-            seconds += segment.taking(total) * slower
+        if segment.unit == "steps" and (known := next(steps, None)):
+            seconds += segment.taking(known[0]) * known[1]
         else:
             seconds += segment.taking(segment.total * scale.photos(segment.total))
     split = "val" if measured.kind == "evaluate" else "train"
@@ -115,6 +114,8 @@ def _cost(measured: Measured, config: Any, scale: Scale) -> Cost:
 
 def _steps(measured: Measured, config: Any, scale: Scale) -> list[tuple[float, float]]:
     """Of every training of the stage: its steps, and how much longer one is than as rehearsed."""
+    if measured.kind not in ("classify", "segment"):
+        return []
     per_epoch = ceil(scale.count("train") / config.batch_size)
     rehearsed: Any = measured.config
     slower = config.batch_size / min(rehearsed.batch_size, _train(scale))

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 from pydantic import BaseModel
 
 from data.manifest import Manifest, write_classes, write_photos, write_problems
@@ -27,10 +28,14 @@ PASSES = {"epochs_head": 4, "epochs": 2}
 """Passes over the photos that trainings rehearse at most."""
 AT_ONCE = 4
 """Photos of a training step that is rehearsed on a CPU through the whole network."""
+FEWEST = 5
+NETS = ("classify", "segment")
+"""Kinds of stages that train a network."""
 UNREHEARSED = ("index", "masks", "report", "compare")
 """Kinds of stages that run in full anyway, or that read what only a whole run leaves."""
 
 
+@runtime_checkable
 class Step(Protocol):
     """A stage of the run, as `pipeline.graph.Stage` describes it."""
 
@@ -165,9 +170,25 @@ def sample(manifest: Manifest, masked: set[str], count: int) -> list[Photo]:
     return sorted(chosen, key=lambda photo: photo.id)
 
 
-def few_enough(seconds: float) -> int:
-    """How many photos to rehearse where one takes so many `seconds` in the backbone."""
-    return PHOTOS if seconds <= FAST else max(5, round(PHOTOS * FAST / seconds))
+def few_enough(stages: Sequence[Step], photo: Path, device: str) -> int:
+    """How many photos to rehearse: fewer where the slowest backbone takes long over `photo`."""
+    import torch
+
+    from data.photos import read_photo
+    from stages.nets.backbone import Backbone
+
+    nets = {(one.config.backbone, one.config.output_stride) for one in stages if one.kind in NETS}
+    images = torch.from_numpy(np.array(read_photo(photo))).permute(2, 0, 1)[None]
+    place, slowest = pick_device(device), 0.0
+    for name, stride in sorted(nets):
+        backbone = Backbone(name, output_stride=stride).eval().to(place)
+        for _ in range(2):  # the second time, nothing is set up any more
+            begun = time.perf_counter()
+            with torch.inference_mode():
+                float(backbone(images.to(place))[-1].sum())
+            seconds = time.perf_counter() - begun
+        slowest = max(slowest, seconds)
+    return PHOTOS if slowest <= FAST else max(FEWEST, round(PHOTOS * FAST / slowest))
 
 
 def _write_index(whole: Manifest, few: Sequence[Photo], index: Path, out: Path) -> None:
@@ -207,7 +228,7 @@ def smaller(kind: str, config: Any, device: str) -> Any:
 
     Nothing is fetched: where timm's weights are not on this machine, random ones take as long.
     """
-    if kind not in ("classify", "segment"):
+    if kind not in NETS:
         return config
     if config.weights == "imagenet" and not weights_here(config.backbone):
         config = config.model_copy(update={"weights": "scratch", "frozen_norm": False})

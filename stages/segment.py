@@ -12,10 +12,9 @@ declared as such wherever its numbers appear. Writes
 A killed training continues from its checkpoint; on the CPU it ends in the same bits.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
@@ -31,21 +30,7 @@ from stages.nets.settings import (
     SgrConfig,
 )
 
-if TYPE_CHECKING:
-    import torch
-
-    from data.loader import TrainingLoader
-    from data.manifest import Manifest
-    from knowledge.graph import ClassGraph
-    from stages.nets.backbone import Backbone
-    from stages.nets.losses import Criterion
-    from stages.nets.segmenter import Segmenter
-    from stages.pixel_labels import PixelLabels
-
 VERSION = 1
-
-CHECKPOINT_SECONDS = 30.0
-"""Time between checkpoints: what a killed training loses at most."""
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -79,6 +64,11 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         "trained",
         description="backbone: trained along; frozen; or frozen and run once over whole photos, "
         "its maps kept in memory (crop, side, scale and jitter then have no effect)",
+    )
+    cache_scales: tuple[PositiveFloat, ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="sizes that photos are cached at; a batch has one of them, drawn at random",
     )
     cache_gib: float = Field(2.0, gt=0, description="most memory for cached maps, in GiB")
     frozen_norm: bool = Field(True, description="keep the backbone's batch-norm statistics")
@@ -115,6 +105,20 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     clip: float | None = Field(10.0, gt=0, description="largest norm of all gradients together")
     epochs: int = Field(19, ge=1, description="passes over the photos")
     batch_size: int = Field(10, ge=1, description="photos a step")
+    ema: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="decay of the average over steps that replaces the weights in the end; 0: off",
+    )
+    keep: Literal["last", "tags"] = Field(
+        "last",
+        description="which epoch is kept: the last, or the one that names the tags of held-out "
+        "train photos best (`holdout`); no mask is looked at",
+    )
+    holdout: float = Field(
+        0.1, gt=0, lt=1, description="share of the train photos that --segment.keep tags holds out"
+    )
     crop: int = Field(321, ge=1, description="side of the square crops")
     side: int | None = Field(
         None, ge=1, description="longer side that photos are brought to before `scale`; None: own"
@@ -125,6 +129,10 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     jitter: float = Field(0.0, ge=0, lt=1, description="largest change of light and colour")
     flip: bool = Field(True, description="mirror every second photo")
     seed: int = Field(0, ge=0, description="of initial weights, order, augmentation and dropout")
+
+    def head_config(self) -> HeadConfig:
+        """The settings that the heads know of."""
+        return HeadConfig(**{name: getattr(self, name) for name in HeadConfig.model_fields})
 
 
 def sources(config: Config) -> dict[str, Path]:
@@ -144,186 +152,20 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     from knowledge.graph import ClassGraph
     from stages.nets.device import pick_device
     from stages.nets.segmenter import save_segmenter
+    from stages.segment_training import SegmentTraining, new_network, pixel_labels
 
     manifest = Manifest.of(inputs, context.places)
     graph = ClassGraph.load(inputs["graph"])
     graph.check(manifest.classes.names)
-    labels = _labels(config, manifest, inputs, context)
-    segmenter = _network(config, inputs, graph).to(pick_device(context.device))
-    _train(config, manifest, labels, segmenter, context=context, out=out)
+    labels = pixel_labels(config, manifest, inputs, context)
+    segmenter = new_network(config, inputs, graph).to(pick_device(context.device))
+    SegmentTraining(config, manifest, labels, segmenter, context).run(out)
     save_segmenter(
         out,
         segmenter,
         head=config.head,
-        config=_head_config(config),
+        config=config.head_config(),
         graph=graph,
         card={"labels": labels.said, "photos": len(labels.photos), "seed": config.seed},
     )
     (out / "checkpoint.pt").unlink(missing_ok=True)
-
-
-def _labels(
-    config: Config, manifest: "Manifest", inputs: Mapping[str, Path], context: Context
-) -> "PixelLabels":
-    from data.masks import MaskIndex
-    from stages.pixel_labels import PixelLabels
-
-    if config.labels == "masks":
-        labels = PixelLabels.drawn(manifest, MaskIndex.of(inputs, context.places))
-        context.note(f"upper bound: trained on {len(labels.photos)} masks, not on pseudo-labels")
-        return labels
-    return PixelLabels.pseudo(
-        manifest, inputs["labels"], ignore_band=config.ignore_band, confidence=config.confidence
-    )
-
-
-def _head_config(config: Config) -> HeadConfig:
-    return HeadConfig(**{name: getattr(config, name) for name in HeadConfig.model_fields})
-
-
-def _network(config: Config, inputs: Mapping[str, Path], graph: "ClassGraph") -> "Segmenter":
-    """The network before training: the same seed gives all heads the same backbone and decoder."""
-    import torch
-
-    from stages.nets.segmenter import build_segmenter
-
-    torch.manual_seed(config.seed)
-    head, classes = _head_config(config), len(graph.names) + 1
-    backbone = _backbone(config, inputs, graph)
-    segmenter = build_segmenter(backbone, config.head, head, classes=classes, graph=graph)
-    if config.features != "trained":
-        segmenter.backbone.requires_grad_(False)
-    return segmenter.to(memory_format=torch.channels_last)
-
-
-def _backbone(config: Config, inputs: Mapping[str, Path], graph: "ClassGraph") -> "Backbone":
-    from stages.nets.backbone import build_backbone, headless
-
-    if config.weights == "classifier":
-        from stages.nets.classifier import load_classifier
-
-        return headless(load_classifier(inputs["classify"], graph).backbone)
-    if config.weights == "file" and config.weights_file is None:
-        raise ValueError("--segment.weights file needs --segment.weights-file PATH")
-    return build_backbone(
-        config.backbone,
-        output_stride=config.output_stride,
-        weights=Path(str(config.weights_file)) if config.weights == "file" else config.weights,
-        frozen_norm=config.frozen_norm,
-        supervision=config.weights_supervision,
-    )
-
-
-def _train(
-    config: Config,
-    manifest: "Manifest",
-    labels: "PixelLabels",
-    segmenter: "Segmenter",
-    *,
-    context: Context,
-    out: Path,
-) -> None:
-    import torch
-
-    from stages.nets.fit import SCHEDULES, fit
-    from stages.nets.optimiser import OPTIMISERS, parameter_groups
-
-    along = config.features == "trained"
-    segmenter.train()
-    segmenter.backbone.train(along)
-    rates = [(segmenter.head, config.lr), (segmenter.backbone, config.backbone_lr)]
-    step, loader = _feed(config, manifest, labels, segmenter, context=context)
-    # Weights are drawn: from here on, arms with other heads see the same dropout draws.
-    torch.manual_seed(config.seed + 1)
-    fit(
-        step,
-        segmenter if along else segmenter.head,
-        OPTIMISERS[config.optimiser](parameter_groups(rates, config.weight_decay)),
-        SCHEDULES[config.schedule](config.warmup),
-        loader,
-        epochs=config.epochs,
-        steps_per_epoch=-(-len(labels.photos) // config.batch_size),
-        clip=config.clip,
-        checkpoint=out / "checkpoint.pt",
-        every_seconds=CHECKPOINT_SECONDS,
-        context=context,
-        metrics=out / "metrics.jsonl",
-    )
-
-
-def _feed(
-    config: Config,
-    manifest: "Manifest",
-    labels: "PixelLabels",
-    segmenter: "Segmenter",
-    *,
-    context: Context,
-) -> "tuple[Callable[[Any], torch.Tensor], Callable[[int, int], Iterable[Any]]]":
-    """A step of the training and where its batches come from."""
-    from stages.nets.training_step import step_on_features, step_on_images, with_targets
-
-    criterion = _criterion(config, labels, segmenter)
-    if config.features == "cached" and _fits(config, labels, segmenter, context):
-        from stages.nets.feature_cache import FeatureCache
-
-        cache = FeatureCache(
-            segmenter,
-            labels,
-            path=manifest.path,
-            flip=config.flip,
-            context=context,
-        )
-        batches = partial(cache.batches, batch_size=config.batch_size, seed=config.seed)
-        step = step_on_features(segmenter, criterion, context.precision)
-        return step, with_targets(segmenter.head, batches)
-    along = config.features == "trained"
-    on_images = step_on_images(segmenter, criterion, context.precision, through_backbone=along)
-    return on_images, with_targets(segmenter.head, _crops(config, manifest, labels, context))
-
-
-def _fits(config: Config, labels: "PixelLabels", segmenter: "Segmenter", context: Context) -> bool:
-    """Whether the maps of all photos fit into the memory that the settings allow; says so if not.
-
-    It depends on settings and photos alone, not on the machine, so that the result does not either.
-    """
-    from stages.nets.feature_cache import cache_bytes
-
-    needed = cache_bytes(segmenter, labels.photos, flip=config.flip) / 2**30
-    if needed <= config.cache_gib:
-        return True
-    context.note(
-        f"the maps of {len(labels.photos)} photos would take {needed:.1f} GiB, more than "
-        f"--segment.cache-gib {config.cache_gib:g}: the frozen backbone runs in every step instead"
-    )
-    return False
-
-
-def _crops(
-    config: Config, manifest: "Manifest", labels: "PixelLabels", context: Context
-) -> "TrainingLoader":
-    from data.loader import PhotoSet, TrainingLoader
-    from data.transforms import TrainTransform
-
-    weight = labels.weight if labels.confidence is not None else None
-    drawn = ("crop", "side", "scale", "flip", "jitter")
-    return TrainingLoader(
-        PhotoSet.of(manifest, labels.photos, label=labels.label, weight=weight),
-        batch_size=config.batch_size,
-        transform=TrainTransform(**{name: getattr(config, name) for name in drawn}),
-        seed=config.seed,
-        workers=context.workers,
-    )
-
-
-def _criterion(config: Config, labels: "PixelLabels", segmenter: "Segmenter") -> "Criterion":
-    import torch
-
-    from stages.nets.losses import Criterion, class_weights
-
-    weights = class_weights(torch.from_numpy(labels.pixels()), config.class_power)
-    return Criterion(
-        segmenter.head,
-        stride=config.loss_stride,
-        lovasz=config.lovasz,
-        class_weights=weights.to(segmenter.backbone.mean.device),
-    )

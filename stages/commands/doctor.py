@@ -39,7 +39,7 @@ from stages.machine import (
     check_weights,
 )
 from stages.mask_pixels import check_mask_pixels
-from stages.rehearsal import Step, rehearse
+from stages.rehearsal import Step, few_enough, rehearse
 
 DEMO = index.Demo(photos=24, val=8)
 """Scenes that are drawn where the demo is looked at."""
@@ -167,7 +167,10 @@ def _forecast(
 ) -> tuple[list[Finding], Forecast]:
     inputs = {name: folder / name for name in ("index", "masks")}
     place = folder / "rehearsal"
-    done = rehearse(case.stages, inputs, place, context=case.context, peak=case.peak)
+    first = manifest.path(manifest.split("train")[0])
+    count = few_enough(case.stages, first, case.context.device)
+    context, peak = case.context, case.peak
+    done = rehearse(case.stages, inputs, place, context=context, photos=count, peak=peak)
     cost = forecast(done, manifest, case.stages, made=made)
     findings = []
     for stage in done.stages:

@@ -76,6 +76,7 @@ def fit(
     context: Context,
     metrics: Path,
     phase: int = 0,
+    after_epoch: Callable[[], dict[str, float]] | None = None,
 ) -> None:
     """Train `modules` for `epochs` x `steps_per_epoch` steps, continuing from `checkpoint`.
 
@@ -92,6 +93,8 @@ def fit(
     metrics: JSON lines, one an epoch: phase, epoch, loss (mean), lr (factor at its end).
     phase: place of this training among several of one stage. A checkpoint of a later phase means
         that this one is done; of an earlier phase, that this one has not begun.
+    after_epoch: called at the end of each epoch, before its checkpoint; what it returns goes into
+        the metrics. It may change buffers of `modules`, but must draw no random number.
 
     Raises ValueError where the loss is not finite, or a loader yields too few batches.
     """
@@ -117,7 +120,8 @@ def fit(
                 f"{position.epoch}: too few photos for this batch size"
             )
         loss = position.loss / steps_per_epoch
-        trainer.note_epoch(position.epoch, loss, (position.epoch + 1) / epochs)
+        figures = after_epoch() if after_epoch else {}
+        trainer.note_epoch(position.epoch, loss, (position.epoch + 1) / epochs, figures)
         context.figures(loss=loss)
         position = _Position(epoch=position.epoch + 1)
         if time.monotonic() - saved >= every_seconds or position.epoch == epochs:
@@ -160,10 +164,13 @@ class _Trainer(Generic[Given]):
         self.optimiser.step()
         return value
 
-    def note_epoch(self, epoch: int, loss: float, progress: float) -> None:
+    def note_epoch(
+        self, epoch: int, loss: float, progress: float, figures: dict[str, float]
+    ) -> None:
         """Add one line to the metrics and write them all, so that no killed run leaves half one."""
         factor = self.schedule(progress)
-        self.lines.append({"phase": self.phase, "epoch": epoch, "loss": loss, "lr": factor})
+        line = {"phase": self.phase, "epoch": epoch, "loss": loss, "lr": factor}
+        self.lines.append(line | figures)
         self._write_metrics()
 
     def _write_metrics(self) -> None:

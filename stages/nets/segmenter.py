@@ -67,9 +67,21 @@ class Segmenter(nn.Module):
         With several `scales` (factors on the photo's size) or with mirror images the class
         probabilities of all views are averaged.
         """
-        size = (images.shape[-2], images.shape[-1])
         if len(scales) == 1 and scales[0] == 1 and not flip:
+            size = (images.shape[-2], images.shape[-1])
             return _winner(self.full_size(self(images).logits.float(), size))
+        return _winner(self.probabilities(images, scales=scales, flip=flip))
+
+    @torch.inference_mode()
+    def probabilities(
+        self,
+        images: Shaped[Tensor, "b 3 h w"],
+        *,
+        scales: Sequence[float] = (1.0,),
+        flip: bool = False,
+    ) -> Float[Tensor, "b c h w"]:
+        """Class probabilities of every pixel, the mean over all views; see `predict`."""
+        size = (images.shape[-2], images.shape[-1])
         total = torch.zeros((), device=images.device)
         for scale in scales:
             view = images.float()
@@ -81,7 +93,7 @@ class Segmenter(nn.Module):
             total = total + self._probabilities(view, size)
             if flip:
                 total = total + self._probabilities(view.flip(3), size).flip(3)
-        return _winner(total)
+        return total / (len(scales) * (1 + flip))
 
     def _probabilities(
         self, view: Shaped[Tensor, "b 3 h w"], size: tuple[int, int]

@@ -16,7 +16,7 @@ from data.manifest import Manifest
 from data.masks import MaskIndex
 from knowledge.graph import ClassGraph
 from pipeline.context import Context, Silent
-from stages import segment
+from stages import segment, segment_training
 from stages.nets.backbone import Backbone
 from stages.nets.classifier import Classifier, save_classifier
 from stages.nets.segmenter import load_segmenter
@@ -93,7 +93,7 @@ def test_a_frozen_backbone_stays_as_it_came(tiny_run, tmp_path: Path, features: 
 def test_killed_and_resumed_ends_in_the_same_bits(
     tiny_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, features: str, at: int
 ) -> None:
-    monkeypatch.setattr(segment, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(segment_training, "CHECKPOINT_SECONDS", 0.0)
     settings = {**TINY, "features": features, "epochs": 2}
     whole = trained(tiny_run, tmp_path / "whole", **settings)
     killing = replace(tiny_run.context, listener=KillAt(at + 1))

@@ -99,7 +99,7 @@ def test_file_of_other_classes_or_damaged_is_refused(tmp_path: Path) -> None:
 
 
 def test_unknown_head_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="use none, grm"):
+    with pytest.raises(ValueError, match="use none, aspp"):
         build_segmenter(network().backbone, "gmr", SMALL, classes=4, graph=graph_of())
 
 
