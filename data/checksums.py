@@ -78,13 +78,16 @@ def kind_of(ids: Collection[str]) -> str | None:
 
 
 def check_voc(lists: Mapping[str, Collection[str]], tags: Tags) -> Iterator[Finding]:
-    """Compare VOC's lists, by name, and the tags of their photos with what is known."""
+    """Compare VOC's lists, by name, and the tags of their photos with what is known.
+
+    Of a list with other photos than the known one, tags say nothing.
+    """
     for name, known in VOC.items():
         if name in lists:
             yield counted(
                 f"{name}-photos", f"photos of list {name}", len(lists[name]), known.photos, do=PART
             )
-            if set(lists[name]) <= tags.keys():
+            if len(lists[name]) == known.photos and set(lists[name]) <= tags.keys():
                 yield from _tagged(name, known, {one: tags[one] for one in lists[name]})
     if {"train", "train_aug"} <= lists.keys():
         outside = len(set(lists["train"]) - set(lists["train_aug"]))
@@ -107,7 +110,7 @@ def check_coco(lists: Mapping[str, Collection[str]], tags: Mapping[str, Tags]) -
         expected = whole if size == whole else known.photos
         what = f"photos of list {name}" if size == whole else f"photos of list {name}, with objects"
         yield counted(f"{name}-photos", what, size, expected, do=PART)
-        if name in tags:
+        if name in tags and size in (known.photos, whole):
             yield from _tagged(name, known, tags[name])
 
 

@@ -25,14 +25,20 @@ class Finding(NamedTuple):
     """Short name of the fault or of the check, for programs."""
     text: str
     """One sentence; unless all is well, with what to do."""
-    expected: float | None = None
-    found: float | None = None
+    expected: int | float | None = None
+    found: int | float | None = None
     paths: tuple[str, ...] = ()
     """The first files that it is about."""
 
 
 def counted(
-    code: str, what: str, found: float, expected: float, *, topic: Topic = "lists", do: str
+    code: str,
+    what: str,
+    found: int | float,
+    expected: int | float,
+    *,
+    topic: Topic = "lists",
+    do: str,
 ) -> Finding:
     """A number beside the one that is known: "ok" where they agree, else a warning with `do`."""
     digits = "," if isinstance(found, int) else ".4f"

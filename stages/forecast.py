@@ -36,7 +36,7 @@ class Forecast:
     @property
     def seconds(self) -> float:
         """Of all stages one after the other."""
-        return sum(cost.seconds for cost in self.stages)
+        return sum((cost.seconds for cost in self.stages), start=0.0)
 
     @property
     def bytes(self) -> int:
@@ -122,7 +122,7 @@ def _steps(measured: Measured, config: Any, scale: Scale) -> list[tuple[float, f
     epochs = [config.epochs]
     if measured.kind == "classify":
         epochs = [config.epochs_head, config.epochs]
-    return [(n * per_epoch, slower) for n in epochs if n]
+    return [(float(n * per_epoch), slower) for n in epochs if n]
 
 
 def _train(scale: Scale) -> int:

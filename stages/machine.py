@@ -56,16 +56,30 @@ def check_crf(backend: Backend) -> Finding:
 
 def check_text(config: Graph, classes: ClassTable) -> Finding:
     """Whether the class texts have vectors here, or the model that makes them."""
-    from knowledge.encoder import local_model
-    from knowledge.vectors import kept_vectors
+    from knowledge.vectors import kept_vectors, read_word_vectors
 
-    model = config.vectors or config.text_model
+    place = config.vectors
     texts = [entry.text if config.describe else entry.name for entry in classes.classes]
     try:
-        kept = kept_vectors(texts, model, cache=config.cache)
-        if kept is not None:
-            said = f"text vectors of all classes are {kept.source} ({kept.model})"
+        if place is not None and not place.is_dir():
+            read_word_vectors(place, classes.names)
+            said = f"{place.name} has vectors of all classes"
             return Finding("ok", "machine", "text-model", said)
+        model = place or config.text_model
+        kept = kept_vectors(texts, model, cache=config.cache)
+    except (ValueError, OSError) as error:
+        return Finding("error", "machine", "text-model", str(error))
+    if kept is None:
+        return _text_model(model)
+    said = f"text vectors of all classes are {kept.source} ({kept.model})"
+    return Finding("ok", "machine", "text-model", said)
+
+
+def _text_model(model: str | Path) -> Finding:
+    """Whether the model that is to read the class texts is here and can be run."""
+    from knowledge.encoder import local_model
+
+    try:
         found = local_model(model)
     except ValueError as error:
         return Finding("error", "machine", "text-model", str(error))
@@ -122,7 +136,7 @@ def weights_here(name: str) -> bool:
     return bool(file) and (Path(torch.hub.get_dir()) / "checkpoints" / file).is_file()
 
 
-def check_disk(folder: Path, needed: float) -> Finding:
+def check_disk(folder: Path, needed: int | float) -> Finding:
     """Free space where runs are kept, against the `needed` bytes."""
     place = folder.absolute()
     while not place.exists():
@@ -135,7 +149,7 @@ def check_disk(folder: Path, needed: float) -> Finding:
     return Finding("ok", "machine", "disk", said, needed, free)
 
 
-def check_memory(needed: float) -> Finding:
+def check_memory(needed: int | float) -> Finding:
     """Memory that is free now, against the `needed` bytes."""
     free = free_memory()
     said = f"{free / 1e9:.1f} GB of memory are free, about {needed / 1e9:.1f} GB are needed"

@@ -65,7 +65,7 @@ class Segment:
     seconds: float = 0.0
     """From the first report to the last."""
 
-    def taking(self, total: float) -> float:
+    def taking(self, total: int | float) -> float:
         """Seconds for `total` items: the waiting once, the rest at the rate that was measured."""
         left = max(0.0, total - self.first)
         if self.done > self.first:

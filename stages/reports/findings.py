@@ -53,7 +53,7 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def size(count: float) -> str:
+def size(count: int | float) -> str:
     """Bytes in decimal units."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6)):
         if count >= factor:
