@@ -56,7 +56,7 @@ def commands() -> list[list[str]]:
     return [words[2:] for words in told if words[:2] == ["python", "run_pipeline.py"]]
 
 
-OWN = ("score", "predict", "export", "build", "doctor")
+OWN = ("score", "predict", "export", "build")
 """Commands with a parser of their own, which takes no setting of a recipe."""
 
 
