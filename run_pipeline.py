@@ -74,12 +74,28 @@ def labelling(recipe: Recipe) -> list[Stage]:
 
 
 def network(recipe: Recipe, segment: str, evaluate: str, **changes: object) -> list[Stage]:
-    """Training and evaluation of one network under these names, with `changes` of its settings."""
+    """Training and evaluation of one network under these names, with `changes` of its settings.
+
+    With a round of self-training a first network comes before it, whose labels it learns.
+    """
     config = recipe.segment.model_copy(update=changes)
-    trained_on = "masks" if config.labels == "masks" else "labels"
-    reads = ("index", "graph", "classify", trained_on)
+    reads = {name: name for name in ("index", "graph", "classify")}
+    first: list[Stage] = []
+    if config.labels == "masks":
+        reads["masks"] = "masks"
+    elif recipe.relabel.rounds:
+        teacher, taught = f"{segment}-first", segment.replace("segment", "relabel", 1)
+        sees = {"index": "index", "graph": "graph", "segment": teacher}
+        first = [
+            Stage(teacher, "stages.segment", "segment", config, reads | {"labels": "labels"}),
+            Stage(taught, "stages.relabel", "relabel", recipe.relabel, sees),
+        ]
+        reads["labels"] = taught
+    else:
+        reads["labels"] = "labels"
     scored = {"index": "index", "masks": "masks", "graph": "graph", "segment": segment}
     return [
+        *first,
         Stage(segment, "stages.segment", "segment", config, reads),
         Stage(evaluate, "stages.evaluate", "evaluate", recipe.evaluate, scored),
     ]

@@ -15,6 +15,7 @@ from stages.index import Config as Dataset
 from stages.inspect import Config as Inspect
 from stages.labels import Config as Labels
 from stages.masks import Config as Masks
+from stages.relabel import Config as Relabel
 from stages.report import Config as Report
 from stages.rescore import Config as Rescore
 from stages.segment import Config as Segment
@@ -34,6 +35,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     rescore: Rescore = Field(Rescore(), description="a second look at the labels so far")
     inspect: Inspect = Field(Inspect(), description="quality of the pseudo-labels")
     segment: Segment = Field(Segment(), description="the segmentation network")
+    relabel: Relabel = Field(Relabel(), description="a round of self-training")
     evaluate: Evaluate = Field(Evaluate(), description="scores of the network")
     report: Report = Field(Report(), description="the page about the run")
     compare: Compare = Field(Compare(), description="which heads `compare` trains")

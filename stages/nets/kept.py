@@ -30,7 +30,7 @@ class Kept(nn.Module):
         super().__init__()
         self.trained = (trained,)  # in a tuple: no part of this module's state
         self.judge = judge
-        self.register_buffer("score", torch.tensor(-1.0))
+        self.register_buffer("score", torch.tensor(-1.0, dtype=torch.float64))
         self.best = None if judge is None else deepcopy(trained)
         self.average: AveragedModel | None = None
         if decay:

@@ -19,6 +19,8 @@ STAGES = (
     "rescore",
     "labels",
     "inspect",
+    "segment-first",
+    "relabel",
     "segment",
     "evaluate",
     "segment-masks",

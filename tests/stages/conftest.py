@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +241,22 @@ def looked(tiny_run: TinyRun, tmp_path: Path) -> TinyRun:
     save_classifier(classifier, out, extra={})
     tiny_run.inputs["classify"] = out
     return tiny_run
+
+
+@pytest.fixture
+def ready(tiny_run: TinyRun, tmp_path: Path) -> TinyRun:
+    """The tiny run with a real, untrained network in its segment artifact."""
+    from stages.nets.backbone import Backbone
+    from stages.nets.segmenter import build_segmenter, save_segmenter
+    from stages.nets.settings import GrmConfig, HeadConfig
+
+    small = HeadConfig(width=16, step_width=8, dilations=(1,), grm=GrmConfig(width=12))
+    graph = ClassGraph.load(tiny_run.inputs["graph"])
+    torch.manual_seed(0)
+    backbone = Backbone("mobilenetv2_035", frozen_norm=False)
+    network = build_segmenter(backbone, "grm", small, classes=4, graph=graph)
+    folder = tmp_path / "network"
+    folder.mkdir()
+    card = {"labels": "pseudo-labels"}
+    save_segmenter(folder, network, head="grm", config=small, graph=graph, card=card)
+    return replace(tiny_run, inputs={**tiny_run.inputs, "segment": folder})

@@ -6,34 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from data.labels import read_label, write_grey, write_label
 from data.manifest import Manifest, write_photos
 from data.masks import MaskIndex, write_masks
-from knowledge.graph import ClassGraph
 from pipeline.context import Context
 from stages import evaluate
 from stages.confusion import Confusion
-from stages.nets.backbone import Backbone
-from stages.nets.segmenter import build_segmenter, load_segmenter, save_segmenter
-from stages.nets.settings import GrmConfig, HeadConfig
-
-SMALL = HeadConfig(width=16, step_width=8, dilations=(1,), grm=GrmConfig(width=12))
-
-
-@pytest.fixture
-def ready(tiny_run, tmp_path: Path):
-    """The small run with a real, untrained network in its segment artifact."""
-    graph = ClassGraph.load(tiny_run.inputs["graph"])
-    torch.manual_seed(0)
-    backbone = Backbone("mobilenetv2_035", frozen_norm=False)
-    network = build_segmenter(backbone, "grm", SMALL, classes=4, graph=graph)
-    folder = tmp_path / "network"
-    folder.mkdir()
-    card = {"labels": "pseudo-labels"}
-    save_segmenter(folder, network, head="grm", config=SMALL, graph=graph, card=card)
-    return replace(tiny_run, inputs={**tiny_run.inputs, "segment": folder})
+from stages.nets.segmenter import load_segmenter
 
 
 def evaluated(run, out: Path, context: Context | None = None, **settings) -> dict:
@@ -146,3 +126,37 @@ def test_streams_give_the_same_predictions(ready, tmp_path: Path) -> None:
     for path in (tmp_path / "a").glob("*.png"):
         same = read_label(path) == read_label(tmp_path / "b" / path.name)
         assert same.mean() > 0.999
+
+
+def test_variants_are_scored_apart_and_leave_the_primary_figure_alone(
+    ready, tmp_path: Path
+) -> None:
+    alone = evaluated(ready, tmp_path / "alone")
+    names = ("ms-flip", "crf", "ms-flip-crf")
+    with_more = evaluated(
+        ready, tmp_path / "more", also=names, variant_scales=(0.5, 1.0), crf={"iterations": 3}
+    )
+    assert alone["variants"] == {}
+    assert with_more["miou"] == alone["miou"]
+    assert list(with_more["variants"]) == list(names)
+    assert with_more["variants"]["crf"]["crf"]["iterations"] == 3
+    assert with_more["variants"]["crf"]["scales"] == [1.0]
+    assert with_more["variants"]["ms-flip"]["crf"] is None
+    assert with_more["variants"]["ms-flip-crf"]["flip"] is True
+    manifest = Manifest.of(ready.inputs, ready.context.places)
+    masks = MaskIndex.of(ready.inputs, ready.context.places)
+    for name in names:
+        confusion = Confusion(4)
+        for photo in manifest.split("val"):
+            path = tmp_path / "more" / "variants" / name / f"{photo.id}.png"
+            confusion.add(masks.read(photo), read_label(path))
+        assert with_more["variants"][name]["miou"] == pytest.approx(confusion.miou())
+
+
+def test_a_crf_without_iterations_changes_nothing(ready, tmp_path: Path) -> None:
+    evaluated(ready, tmp_path / "out", also=("crf",), crf={"iterations": 0})
+    manifest = Manifest.of(ready.inputs, ready.context.places)
+    for photo in manifest.split("val"):
+        plain = read_label(tmp_path / "out" / f"{photo.id}.png")
+        refined = read_label(tmp_path / "out" / "variants" / "crf" / f"{photo.id}.png")
+        assert (plain == refined).mean() > 0.999  # ties alone may fall another way

@@ -60,6 +60,10 @@ def trained(run, out: Path, context: Context | None = None, **settings) -> dict[
     return load_file(out / "model.safetensors")
 
 
+EVERYTHING = {"ema": 0.6, "keep": "tags", "holdout": 0.17, "cache_scales": (1.0, 1.5)}
+"""What may change the weights that a training ends with."""
+
+
 @pytest.mark.parametrize("features", ["trained", "frozen", "cached"])
 def test_it_leaves_a_network_that_loads(tiny_run, tmp_path: Path, features: str) -> None:
     out = tmp_path / "out"
@@ -90,11 +94,12 @@ def test_a_frozen_backbone_stays_as_it_came(tiny_run, tmp_path: Path, features: 
 
 @pytest.mark.parametrize("features", ["trained", "cached"])
 @pytest.mark.parametrize("at", [1, 3])
+@pytest.mark.parametrize("more", [{}, EVERYTHING], ids=["plain", "everything"])
 def test_killed_and_resumed_ends_in_the_same_bits(
-    tiny_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, features: str, at: int
+    tiny_run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, features: str, at: int, more
 ) -> None:
     monkeypatch.setattr(segment_training, "CHECKPOINT_SECONDS", 0.0)
-    settings = {**TINY, "features": features, "epochs": 2}
+    settings = {**TINY, **more, "features": features, "epochs": 2}
     whole = trained(tiny_run, tmp_path / "whole", **settings)
     killing = replace(tiny_run.context, listener=KillAt(at + 1))
     with pytest.raises(Killed):
@@ -236,3 +241,31 @@ def test_settings_come_without_torch(module: str) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_tags_choose_the_epoch_and_held_out_photos_are_not_trained_on(
+    tiny_run, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    trained(tiny_run, out, **{**TINY, "features": "cached", "epochs": 3}, keep="tags", holdout=0.5)
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 <= line["tag_agreement"] <= 1 for line in lines)
+    with pytest.raises(ValueError, match="needs two train photos"):
+        trained(tiny_run, tmp_path / "none", **TINY, keep="tags", holdout=0.99)
+
+
+def test_a_cache_of_several_sizes_falls_back_to_one_and_then_to_none(
+    tiny_run, tmp_path: Path
+) -> None:
+    said: list[str] = []
+
+    class Listening(Silent):
+        def note(self, text: str) -> None:
+            said.append(text)
+
+    context = replace(tiny_run.context, listener=Listening())
+    settings = {**FROZEN, "features": "cached", "cache_scales": (1.0, 8.0)}
+    trained(tiny_run, tmp_path / "one", context, **settings, cache_gib=1e-3)
+    assert [text.split()[6] for text in said] == ["2"]
+    trained(tiny_run, tmp_path / "none", context, **settings, cache_gib=1e-6)
+    assert said[-1] == "the frozen backbone runs in every step instead"
