@@ -15,6 +15,7 @@ from stages.index import Config as Dataset
 from stages.inspect import Config as Inspect
 from stages.labels import Config as Labels
 from stages.masks import Config as Masks
+from stages.nets.settings import EceConfig, RspConfig, SgrConfig
 from stages.relabel import Config as Relabel
 from stages.report import Config as Report
 from stages.rescore import Config as Rescore
@@ -122,6 +123,9 @@ SMALL_SEGMENT = Segment(
     clip=None,
     epochs=12,
     batch_size=16,
+    sgr=SgrConfig(width=128, tokens=32),
+    rsp=RspConfig(finest_stride=8, output="sum"),
+    ece=EceConfig(channels=96, finest_stride=8),
 )
 
 VOC = Recipe(
