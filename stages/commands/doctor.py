@@ -145,7 +145,7 @@ def _data(case: Case, folder: Path, made: dict[str, Cost]) -> Iterator[Finding]:
 def _masks(
     case: Case, folder: Path, manifest: Manifest, made: dict[str, Cost]
 ) -> Iterator[Finding]:
-    config = next(stage.config for stage in case.stages if stage.kind == "masks")
+    config = masks.beside(case.recipe.masks, case.recipe.dataset.root)
     inputs, place = {"index": folder / "index"}, folder / "masks"
     try:
         made["masks"] = _timed(
@@ -171,7 +171,8 @@ def _forecast(
     count = few_enough(case.stages, first, case.context.device)
     context, peak = case.context, case.peak
     done = rehearse(case.stages, inputs, place, context=context, photos=count, peak=peak)
-    cost = forecast(done, manifest, case.stages, made=made)
+    wanted = {name: one for name, one in made.items() if name in {s.name for s in case.stages}}
+    cost = forecast(done, manifest, case.stages, made=wanted)
     findings = []
     for stage in done.stages:
         if stage.problem:
