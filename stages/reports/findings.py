@@ -30,7 +30,10 @@ def _forecast(cost: Forecast) -> list[str]:
     for one in cost.stages:
         rows.append(f"  {one.stage:<16} {duration(one.seconds):>12} {size(one.bytes):>10}")
     rows.append(f"  {'all':<16} {duration(cost.seconds):>12} {size(cost.bytes):>10}")
-    return [*rows, f"  memory {size(cost.memory)}; expect a third more or less"]
+    return [
+        *rows,
+        f"  memory {size(cost.memory)}; expect a third more or less time, up to two thirds more memory and disk",
+    ]
 
 
 def _verdict(findings: Sequence[Finding]) -> str:
