@@ -30,10 +30,8 @@ def _forecast(cost: Forecast) -> list[str]:
     for one in cost.stages:
         rows.append(f"  {one.stage:<16} {duration(one.seconds):>12} {size(one.bytes):>10}")
     rows.append(f"  {'all':<16} {duration(cost.seconds):>12} {size(cost.bytes):>10}")
-    return [
-        *rows,
-        f"  memory {size(cost.memory)}; expect a third more or less time, up to two thirds more memory and disk",
-    ]
+    rows.append(f"  memory {size(cost.memory)}")
+    return [*rows, "  time may be a third off, memory and disk up to two thirds too low"]
 
 
 def _verdict(findings: Sequence[Finding]) -> str:
