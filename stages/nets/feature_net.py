@@ -1,5 +1,6 @@
 """timm's feature extractors as a backbone wants them: dilated, for any photo, several depths."""
 
+from copy import deepcopy
 from typing import Any
 
 import timm
@@ -7,6 +8,7 @@ import torch
 from jaxtyping import Float
 from timm.layers import Format
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 DEPTHS = 4
 """Maps taken from a plain vision transformer: after each quarter of its blocks."""
@@ -79,14 +81,51 @@ def conv_head(name: str, options: dict[str, Any]) -> nn.Sequential:
 
 
 def shift(net: nn.Module, stride: int) -> float:
-    """How padding displaces the receptive fields of a net that halves its map log2(stride) times.
+    """Pixels by which a cell of the last map looks right of (and below) the middle of its block.
 
     Halving by an odd kernel padded alike on both sides looks at pixel 2i, half a pixel left of the
     middle of the pair; TensorFlow's "same" padding looks half a pixel right of it; kernels that
     tile the image (patch stems) look at the middle. Half a pixel of every level sums up to
-    (stride - 1) / 2. The first convolution with a stride tells which kind a net is of.
+    (stride - 1) / 2. The first convolution with a stride tells which kind a net is of. Where pools
+    that tile the image stand beside such kernels (the shortcuts of ResNet-D), it is measured.
     """
     stem = next((m for m in net.modules() if isinstance(m, nn.Conv2d) and m.stride[0] > 1), None)
     if stem is None or stem.kernel_size[0] % 2 == 0 or stem.kernel_size == stem.stride:
         return 0.0
+    if any(isinstance(m, nn.AvgPool2d) and m.stride in (2, (2, 2)) for m in net.modules()):
+        return _measured_shift(net, stride)
     return (stride - 1) / 2 * (1 if type(stem).__name__ == "Conv2dSame" else -1)
+
+
+CELLS = 24
+"""Length, in cells of the last map, of the strip on which a shift is measured."""
+
+
+def _measured_shift(net: nn.Module, stride: int) -> float:
+    """The centre of what a cell in the middle of a strip depends on, less its block's middle.
+
+    Every convolution of a copy averages, every norm is the identity and every maximum a mean, so
+    that the gradient counts paths instead of weighing them.
+    """
+    plain = deepcopy(net).cpu().float().eval()
+    for parent in list(plain.modules()):
+        for name, layer in list(parent.named_children()):
+            if isinstance(layer, nn.MaxPool2d):
+                pool = (layer.kernel_size, layer.stride, layer.padding)
+                setattr(parent, name, nn.AvgPool2d(*pool, count_include_pad=False))
+    with torch.no_grad():
+        for layer in plain.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.weight.fill_(1 / layer.weight[0].numel())
+                if layer.bias is not None:
+                    layer.bias.zero_()
+            elif isinstance(layer, _BatchNorm):
+                layer.reset_running_stats()
+                layer.reset_parameters()
+    strip = torch.full((1, 3, 2 * stride, CELLS * stride), 1e-3, requires_grad=True)
+    with torch.enable_grad():
+        seen = plain(strip)[-1][..., CELLS // 2].sum()
+    (gradient,) = torch.autograd.grad(seen, strip)
+    weights = gradient.abs().sum(dim=(0, 1, 2))
+    centre = float((weights * torch.arange(len(weights))).sum() / weights.sum())
+    return round(centre - (CELLS // 2 * stride + (stride - 1) / 2), 1)

