@@ -59,7 +59,10 @@ def test_its_state_survives_a_checkpoint() -> None:
         torch.manual_seed(0)
         layer = nn.Linear(3, 2)
         optimiser = torch.optim.SGD(layer.parameters(), lr=1.0)
-        return layer, Kept(layer, optimiser, decay=0.5, judge=lambda m: float(m.weight.detach().sum()))
+        return layer, Kept(layer, optimiser, decay=0.5, judge=total)
+
+    def total(module: nn.Module) -> float:
+        return float(module.get_parameter("weight").detach().sum())
 
     layer, kept = build()
     with torch.no_grad():
