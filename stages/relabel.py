@@ -47,7 +47,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
 
 
 def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:
-    """Label this rank's train photos that have no label in `out` yet.
+    """Label this rank's train photos that lack a file in `out`.
 
     Raises:
         FileNotFoundError: a photo is missing.
@@ -66,7 +66,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
 
     manifest = Manifest.of(inputs, context.places)
     mine = context.mine(manifest.split("train"))
-    todo = [photo for photo in mine if not (out / f"{photo.id}.png").exists()]
+    todo = [photo for photo in mine if not _labelled(out, photo.id)]
     device = pick_device(context.device)
     network = load_segmenter(inputs["segment"], ClassGraph.load(inputs["graph"])).to(device)
     if context.rank == 0:
@@ -91,6 +91,12 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
             write_label(out / f"{photo.id}.png", label, manifest.classes)
         done += len(made)
         context.listener.progress(done, len(mine), "photos")
+
+
+def _labelled(out: Path, identity: str) -> bool:
+    """Whether a photo has all its files: a repaired artifact may lack any one of them."""
+    folders = (out, out / "full", out / "confidence")
+    return all((folder / f"{identity}.png").exists() for folder in folders)
 
 
 def _label(

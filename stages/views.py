@@ -96,7 +96,9 @@ def refined(
 
     The kernels' widths shrink with the photo, as for pseudo-labels: they are those of 500 pixels.
     """
-    seen = np.flatnonzero(probabilities.max(axis=(1, 2)) >= LEAST)
+    highest = probabilities.max(axis=(1, 2))
+    # Among more than 1 / LEAST classes an undecided network may give none that much.
+    seen = np.flatnonzero(highest >= min(LEAST, highest.max()))
     if len(seen) == 1:
         return np.full(image.shape[:2], seen[0], np.uint8)
     scale = max(image.shape[:2]) / 500

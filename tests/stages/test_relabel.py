@@ -66,6 +66,17 @@ def test_labels_that_exist_are_kept(ready, tmp_path: Path) -> None:
     assert first.stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("folder", [".", "full", "confidence"])
+def test_any_file_that_a_repair_took_away_is_made_again(ready, tmp_path: Path, folder: str) -> None:
+    out = tmp_path / "out"
+    manifest = relabelled(ready, out)
+    lost = out / folder / f"{manifest.split('train')[0].id}.png"
+    before = lost.read_bytes()
+    lost.unlink()
+    relabelled(ready, out)
+    assert lost.read_bytes() == before
+
+
 def test_a_damaged_network_is_named(ready, tmp_path: Path) -> None:
     broken = tmp_path / "segment"
     broken.mkdir()
