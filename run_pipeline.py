@@ -78,7 +78,7 @@ def network(recipe: Recipe, segment: str, evaluate: str, **changes: object) -> l
 
     With a round of self-training a first network comes before it, whose labels it learns.
     """
-    config = recipe.segment.model_copy(update=changes)
+    config = recipe.segment.model_copy(update=changes).settled()
     reads = {name: name for name in ("index", "graph", "classify")}
     first: list[Stage] = []
     if config.labels == "masks":
@@ -145,7 +145,8 @@ def doctor(recipe: Recipe, request: Request) -> int:
     """Check the data set and this machine for a run of `recipe`, and forecast it."""
     from stages.commands.doctor import Case, look
 
-    flags, selected = request.options, request.selection().names
+    flags, named = request.options, request.selection().names
+    selected = {one for name in named for one in (name, *request.pipeline.above(name))}
     stages = [request.pipeline.stage(name) for name in request.pipeline.order if name in selected]
     found: dict[str, Path] = {}
     for stage in request.pipeline.stages.values():

@@ -124,8 +124,8 @@ SMALL_SEGMENT = Segment(
     epochs=12,
     batch_size=16,
     sgr=SgrConfig(width=128, tokens=32),
-    rsp=RspConfig(finest_stride=8, output="sum"),
-    ece=EceConfig(channels=96, finest_stride=8),
+    rsp=RspConfig(kernel=3, finest_stride=8, output="sum"),
+    ece=EceConfig(channels=64, finest_stride=8),
 )
 
 VOC = Recipe(

@@ -14,7 +14,7 @@ A killed training continues from its checkpoint; on the CPU it ends in the same 
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
@@ -130,6 +130,16 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     flip: bool = Field(True, description="mirror every second photo")
     seed: int = Field(0, ge=0, description="of initial weights, order, augmentation and dropout")
 
+    def settled(self) -> "Config":
+        """The same training, with the settings of all other heads at their defaults.
+
+        They change nothing, so a key must not depend on them.
+        """
+        fields = type(self).model_fields
+        others = {head: fields[head].default for head in get_args(HeadName) if head in fields}
+        kept = "aspp" if self.head == "deeplabv3plus" else self.head
+        return self.model_copy(update={h: d for h, d in others.items() if h != kept})
+
     def head_config(self) -> HeadConfig:
         """The settings that the heads know of."""
         return HeadConfig(**{name: getattr(self, name) for name in HeadConfig.model_fields})
@@ -159,13 +169,14 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     graph.check(manifest.classes.names)
     labels = pixel_labels(config, manifest, inputs, context)
     segmenter = new_network(config, inputs, graph).to(pick_device(context.device))
-    SegmentTraining(config, manifest, labels, segmenter, context).run(out)
+    training = SegmentTraining(config, manifest, labels, segmenter, context)
+    training.run(out)
     save_segmenter(
         out,
         segmenter,
         head=config.head,
         config=config.head_config(),
         graph=graph,
-        card={"labels": labels.said, "photos": len(labels.photos), "seed": config.seed},
+        card={"labels": labels.said, "photos": len(training.labels.photos), "seed": config.seed},
     )
     (out / "checkpoint.pt").unlink(missing_ok=True)

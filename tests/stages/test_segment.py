@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 from data.labels import read_label, write_label
@@ -210,6 +211,12 @@ def test_what_cannot_be_used_is_named(tiny_run, tmp_path: Path) -> None:
         trained(tiny_run, out, **FROZEN)
 
 
+def test_a_photo_that_changed_since_the_index_names_the_file(tiny_run, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 64)).save(tiny_run.root / "photos" / "photo-2.png")
+    with pytest.raises(ValueError, match=r"photo-2\.png is \(64, 40\).*indexed as \(64, 48\)"):
+        trained(tiny_run, tmp_path / "out", **FROZEN)
+
+
 def test_it_starts_from_the_classifier(tiny_run, tmp_path: Path) -> None:
     graph = ClassGraph.load(tiny_run.inputs["graph"])
     torch.manual_seed(7)
@@ -250,6 +257,8 @@ def test_tags_choose_the_epoch_and_held_out_photos_are_not_trained_on(
     trained(tiny_run, out, **{**TINY, "features": "cached", "epochs": 3}, keep="tags", holdout=0.5)
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert all(0 <= line["tag_agreement"] <= 1 for line in lines)
+    card = json.loads((out / "model.json").read_text())["card"]
+    assert card["photos"] == 3, "of six train photos half are held out"
     with pytest.raises(ValueError, match="needs two train photos"):
         trained(tiny_run, tmp_path / "none", **TINY, keep="tags", holdout=0.99)
 
@@ -269,3 +278,14 @@ def test_a_cache_of_several_sizes_falls_back_to_one_and_then_to_none(
     assert [text.split()[6] for text in said] == ["2"]
     trained(tiny_run, tmp_path / "none", context, **settings, cache_gib=1e-6)
     assert said[-1] == "the frozen backbone runs in every step instead"
+
+
+def test_settings_of_other_heads_are_no_part_of_a_training() -> None:
+    plain = segment.Config(head="grm")
+    other = segment.Config(head="grm", ece={"channels": 7}, aspp={"rates": (1, 2, 3)})
+    assert plain != other
+    assert plain.settled() == other.settled() == plain
+    own = segment.Config(head="grm", grm={"width": 7}, lr=0.5)
+    assert own.settled() == own
+    with_rates = segment.Config(head="deeplabv3plus", aspp={"rates": (1, 2, 3)})
+    assert with_rates.settled() == with_rates
