@@ -7,6 +7,7 @@ mirror image at every scale.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,18 +17,18 @@ from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from data.labels import IGNORE
 from data.loader import ahead, decoded, sized_batches
-from data.photos import read_photo
 from data.records import Photo
 from pipeline.context import Context
 from stages.nets.backbone import Backbone
 from stages.nets.device import autocast
+from stages.nets.pooled import indexed_photo
 from stages.nets.resize import resized
 from stages.nets.segmenter import Segmenter
 from stages.nets.streams import in_streams
 from stages.pixel_labels import PixelLabels
 
-IGNORE = 255
 BYTES = 2
 """Of one bfloat16."""
 
@@ -77,7 +78,7 @@ class FeatureCache:
     ) -> None:
         """Run the backbone over all photos of `labels` and keep the maps that the head reads.
 
-        Raises ValueError where a label is not of its photo's size.
+        Raises ValueError where a label or a photo is not of the size that the index says.
         """
         backbone = segmenter.backbone
         self.levels, self.photos, self.flip = segmenter.head.levels, labels.photos, flip
@@ -97,7 +98,7 @@ class FeatureCache:
         found: dict[str, list[list[list[Tensor]]]] = {}
         device = backbone.mean.device
         batches = sized_batches(self.photos, 1)
-        images = decoded(batches, lambda photo: read_photo(path(photo)), context.workers)
+        images = decoded(batches, partial(indexed_photo, path), context.workers)
 
         def maps_of(
             given: tuple[list[Photo], list[np.ndarray]],

@@ -39,7 +39,7 @@ def photo_batches(
     for (height, width), group in groupby(sorted(photos, key=_size), key=_size):
         at_once = max(1, PIXELS.get(device.type, PIXELS["cpu"]) // (height * width))
         batches += sized_batches(group, at_once)
-    read = partial(_read, manifest)
+    read = partial(indexed_photo, manifest.path)
     for batch, arrays in decoded(batches, read, workers):
         yield batch, torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
 
@@ -48,11 +48,15 @@ def _size(photo: Photo) -> tuple[int, int]:
     return photo.size
 
 
-def _read(manifest: Manifest, photo: Photo) -> UInt8[np.ndarray, "h w 3"]:
-    image = read_photo(manifest.path(photo))
+def indexed_photo(path: Callable[[Photo], Path], photo: Photo) -> UInt8[np.ndarray, "h w 3"]:
+    """The photo at `path(photo)`, RGB in 0..255.
+
+    Raises ValueError, naming the file, where it no longer has the size that the index says.
+    """
+    image = read_photo(path(photo))
     if image.shape[:2] != photo.size:
         raise ValueError(
-            f"{manifest.path(photo)} is {image.shape[:2]} (height, width), but was indexed as "
+            f"{path(photo)} is {image.shape[:2]} (height, width), but was indexed as "
             f"{photo.size}: index the photos again with --force index"
         )
     return image
