@@ -18,6 +18,7 @@ from knowledge.graph import ClassGraph
 from pipeline.context import Context
 from stages.nets.backbone import Backbone, build_backbone, headless
 from stages.nets.classifier import load_classifier
+from stages.nets.decoder import levels_read
 from stages.nets.feature_cache import FeatureCache, cache_bytes
 from stages.nets.fit import SCHEDULES, fit
 from stages.nets.heads import Head
@@ -158,13 +159,19 @@ class SegmentTraining:
     def _cached_scales(self) -> tuple[float, ...]:
         """The scales whose maps fit into the memory that is allowed; none without a cache.
 
-        It depends on settings and photos alone, not on the machine, so that the result does not.
+        It depends on settings and photos alone, not on the machine, so that the result does not. A
+        head that reads less than head `none` is held against what that one reads: of two heads that
+        are compared, one on whole photos and one on crops would be no fair pair.
         """
         config, photos = self.config, self.labels.photos
         if config.features != "cached":
             return ()
+        least = levels_read(self.segmenter.backbone.strides, config.head_config())
         for scales in dict.fromkeys((config.cache_scales, (1.0,))):
-            size = cache_bytes(self.segmenter, photos, flip=config.flip, scales=scales) / 2**30
+            taken = cache_bytes(
+                self.segmenter, photos, flip=config.flip, scales=scales, least=least
+            )
+            size = taken / 2**30
             if size <= config.cache_gib:
                 return scales
             self.context.note(

@@ -1,4 +1,4 @@
-"""The small decoder that the heads `none` and `grm` share: a light ASPP and one finer step.
+"""The small decoder that the heads `none`, `grm` and `sgr` share: a light ASPP and one finer step.
 
 Atrous spatial pyramid pooling after Chen et al. 2017 (arXiv 1706.05587), with depthwise branches,
 and the low-level step of DeepLabV3+ (Chen et al. 2018, arXiv 1802.02611), at a size that trains on
@@ -25,17 +25,15 @@ class Decoder(nn.Module):
 
     def __init__(self, channels: Sequence[int], strides: Sequence[int], config: HeadConfig) -> None:
         super().__init__()
-        deep = [i for i, stride in enumerate(strides) if stride == strides[-1]]
-        finer = [i for i, stride in enumerate(strides) if stride < strides[-1]]
         if any(a > b for a, b in pairwise(strides)):
             raise ValueError(f"backbone maps must go from fine to coarse, not strides {[*strides]}")
-        self.deep = deep
-        self.step = finer[-1] if finer and config.step_width else None
-        self.levels = (*([] if self.step is None else [self.step]), *deep)
+        self.levels = levels_read(strides, config)
         """The backbone maps that are read: a cache of features holds these and no others."""
+        self.deep = [i for i in self.levels if strides[i] == strides[-1]]
+        self.step = self.levels[0] if strides[self.levels[0]] < strides[-1] else None
         self.stride = strides[-1] if self.step is None else strides[self.step]
         self.width = config.width + (0 if self.step is None else config.step_width)
-        inputs = sum(channels[i] for i in deep)
+        inputs = sum(channels[i] for i in self.deep)
         # Levels of one backbone differ in scale by far; standardised, they weigh alike.
         self.standard = nn.BatchNorm2d(inputs, affine=False)
         self.dropout = nn.Dropout2d(config.dropout)
@@ -65,6 +63,16 @@ class Decoder(nn.Module):
         size = fine.shape[-2:]
         x = interpolate(x, size=size, mode="bilinear", align_corners=False)
         return self.refine(torch.cat([x, fine], dim=1))
+
+
+def levels_read(strides: Sequence[int], config: HeadConfig) -> tuple[int, ...]:
+    """The backbone maps that the decoder reads, fine to coarse.
+
+    They are all at the coarsest stride and, unless `config.step_width` is 0, the next finer one.
+    """
+    deep = [i for i, stride in enumerate(strides) if stride == strides[-1]]
+    finer = [i for i, stride in enumerate(strides) if stride < strides[-1]]
+    return (*(finer[-1:] if config.step_width else []), *deep)
 
 
 def resized(

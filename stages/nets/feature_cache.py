@@ -5,7 +5,7 @@ photo in every epoch. Kept are the maps that a head reads, in bfloat16, of the p
 mirror image at every scale.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,14 +47,22 @@ class FeatureBatch:
 
 
 def cache_bytes(
-    segmenter: Segmenter, photos: Sequence[Photo], *, flip: bool, scales: Sequence[float] = (1.0,)
+    segmenter: Segmenter,
+    photos: Sequence[Photo],
+    *,
+    flip: bool,
+    scales: Sequence[float] = (1.0,),
+    least: Iterable[int] = (),
 ) -> int:
-    """Memory that the maps of `photos` would take, in bytes."""
+    """Memory that the maps of `photos` would take, in bytes.
+
+    least: backbone maps that count whether the head reads them or not.
+    """
     backbone = segmenter.backbone
     step = max(backbone.strides)
     sizes = [scaled(photo.size, scale) for photo in photos for scale in scales]
     pixels = sum(_up(height, step) * _up(width, step) for height, width in sizes)
-    levels = segmenter.head.levels
+    levels = {*segmenter.head.levels, *least}
     cell = sum(backbone.channels[level] / backbone.strides[level] ** 2 for level in levels)
     return round(pixels * cell * BYTES * (2 if flip else 1))
 

@@ -184,14 +184,6 @@ def test_confidence_and_class_weights_change_the_training(tiny_run, tmp_path: Pa
         assert not torch.equal(plain[key], other[key]), name
 
 
-def test_maps_that_do_not_fit_are_made_in_every_step(tiny_run, tmp_path: Path) -> None:
-    small = trained(tiny_run, tmp_path / "small", **FROZEN, cache_gib=1e-6)
-    frozen = trained(tiny_run, tmp_path / "frozen", **{**FROZEN, "features": "frozen"})
-    key = "head.plain.classify.weight"
-    assert torch.equal(small[key], frozen[key])
-    assert not torch.equal(small[key], trained(tiny_run, tmp_path / "kept", **FROZEN)[key])
-
-
 def test_what_cannot_be_used_is_named(tiny_run, tmp_path: Path) -> None:
     out = tmp_path / "out"
     with pytest.raises(ValueError, match="weights-file"):
@@ -261,23 +253,6 @@ def test_tags_choose_the_epoch_and_held_out_photos_are_not_trained_on(
     assert card["photos"] == 3, "of six train photos half are held out"
     with pytest.raises(ValueError, match="needs two train photos"):
         trained(tiny_run, tmp_path / "none", **TINY, keep="tags", holdout=0.99)
-
-
-def test_a_cache_of_several_sizes_falls_back_to_one_and_then_to_none(
-    tiny_run, tmp_path: Path
-) -> None:
-    said: list[str] = []
-
-    class Listening(Silent):
-        def note(self, text: str) -> None:
-            said.append(text)
-
-    context = replace(tiny_run.context, listener=Listening())
-    settings = {**FROZEN, "features": "cached", "cache_scales": (1.0, 8.0)}
-    trained(tiny_run, tmp_path / "one", context, **settings, cache_gib=1e-3)
-    assert [text.split()[6] for text in said] == ["2"]
-    trained(tiny_run, tmp_path / "none", context, **settings, cache_gib=1e-6)
-    assert said[-1] == "the frozen backbone runs in every step instead"
 
 
 def test_settings_of_other_heads_are_no_part_of_a_training() -> None:
