@@ -40,7 +40,7 @@ def gather(named: Sequence[str], *, without: Path | None = None) -> list[OwnPhot
     its id. What lies below `without`, the folder of outputs, is no input.
 
     Raises FileNotFoundError where a name finds nothing, ValueError where two photos of different
-    places would have one id.
+    places would have one id, and for a pattern with ".." behind its first wildcard.
     """
     found: dict[str, Path] = {}
     for name in named:
@@ -79,6 +79,8 @@ def _files(name: str) -> tuple[Path, list[str]]:
             break
         fixed.append(part)
     home = Path(*fixed) if fixed else Path()
+    if ".." in path.parts[len(fixed) :]:  # ids would lead out of the folder of outputs
+        raise ValueError(f"{name}: put .. in front of the first * of a pattern, not behind it")
     matches = (Path(match) for match in glob.iglob(name, recursive=True))
     photos = (one for one in matches if one.suffix.lower() in SUFFIXES and one.is_file())
     return home, sorted(one.relative_to(home).as_posix() for one in photos)

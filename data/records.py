@@ -233,6 +233,16 @@ def list_ids(entries: list[str], label: str, report: Report) -> list[str]:
     return sorted(ids)
 
 
+def every_id(path: Path) -> list[str]:
+    """The sorted ids of a split file. Raises `ValueError` for one that leads out: none is lost."""
+
+    def refuse(problem: Problem) -> None:
+        if not problem.used:
+            raise ValueError(problem.reason)
+
+    return list_ids(read_list(path), path.name, refuse)
+
+
 def no_overlap(train: list[str], val: list[str]) -> None:
     """Raise `ValueError` where a photo is in both splits: its score would be a training score."""
     both = sorted(set(train) & set(val))

@@ -94,6 +94,15 @@ def read_mat(path: Path) -> UInt8[np.ndarray, "h w"]:
     return label
 
 
+def check_list(voc: Path, ids: Sequence[str]) -> None:
+    """Raise `ValueError` where there is a `train_aug.txt` of other photos: it is not replaced."""
+    path = voc / LISTS / "train_aug.txt"
+    if path.is_file() and sorted(_ids(path)) != sorted(ids):
+        raise ValueError(
+            f"{path} names other photos than these SBD and VOC give ({len(ids)}): move it elsewhere"
+        )
+
+
 def write_list(voc: Path, ids: Sequence[str]) -> Path:
     """Write `ImageSets/Segmentation/train_aug.txt`; returns its path."""
     path = voc / LISTS / "train_aug.txt"

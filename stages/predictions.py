@@ -55,10 +55,21 @@ class Outputs:
         return bytes(self.classes.palette())
 
     def done(self, photo: OwnPhoto) -> bool:
-        """Whether everything of the photo is there."""
-        return self._found(photo).is_file() and (
-            not self.overlays or self._overlay(photo).is_file()
-        )
+        """Whether everything of the photo is there.
+
+        Raises ValueError where it is there of another photo of the same name.
+        """
+        try:
+            said = json.loads(self._found(photo).read_text("utf-8"))
+            before = Path(said["photo"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return False
+        if before.is_file() and not before.samefile(photo.path):
+            raise ValueError(
+                f"{self.folder} holds the labels of {before} under the name of {photo.path}: give "
+                "another folder with --out"
+            )
+        return not self.overlays or self._overlay(photo).is_file()
 
     def _overlay(self, photo: OwnPhoto) -> Path:
         return self.folder / "overlays" / f"{photo.id}.jpg"
@@ -71,7 +82,7 @@ class Outputs:
         path = self.folder / SETTINGS
         wanted = json.dumps(settings, indent=1, ensure_ascii=False) + "\n"
         if path.is_file():
-            self._check(json.loads(path.read_text("utf-8")), json.loads(wanted))
+            self._check(_settings(path), json.loads(wanted))
             return
         with replacing(path) as temporary:
             temporary.write_text(wanted, "utf-8")
@@ -128,6 +139,18 @@ class Outputs:
             write_lines(self.folder / PROBLEMS, listed)
         else:
             (self.folder / PROBLEMS).unlink(missing_ok=True)
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError(
+            f"{path} is damaged: give another folder with --out, or delete {path.parent}"
+        )
+    return found
 
 
 def encoded(picture: Image.Image, **options: Any) -> bytes:

@@ -22,10 +22,10 @@ from data.coco_json import read_boxes, read_categories
 from data.coco_layout import instances_file, instances_files, number
 from data.files import digest
 from data.masks import write_policy
-from data.records import Mask, Photo, ignore, list_ids, read_list
+from data.records import Mask, Photo, every_id, ignore, list_ids
 from pipeline.context import Context
 from pipeline.parallel import map_unordered
-from stages.commands.parser import command_parser, cores
+from stages.commands.parser import at_least_one, command_parser, cores
 from stages.commands.progress import Bar
 from stages.drawn_masks import draw_masks
 
@@ -58,6 +58,7 @@ def _sbd(asked: argparse.Namespace, bar: Bar) -> int:
             f"{len(lacking)} photos of train_aug have no mask in SBD or VOC ({lacking[0]}): "
             "unpack both again"
         )
+    sbd.check_list(voc, ids)
     folder = _fresh(asked.out or voc / sbd.AUGMENTED)
     outcomes = map_unordered(
         partial(sbd.write_mask, folder), found, workers=asked.workers, name=lambda one: one.id
@@ -126,6 +127,8 @@ def _mask(folder: Path, photo: Photo) -> Mask:
 
 
 def _submission(asked: argparse.Namespace, bar: Bar) -> int:
+    if asked.archive.exists():
+        raise ValueError(f"{asked.archive} is there already: give another name, or remove it first")
     sizes = _sizes(asked, bar)
     submission.pack(asked.predictions, asked.archive, sizes=sizes, competition=asked.competition)
     return _check(asked, bar)
@@ -145,7 +148,7 @@ def _sizes(asked: argparse.Namespace, bar: Bar) -> dict[str, tuple[int, int]]:
     path = asked.list or asked.voc / sbd.LISTS / "test.txt"
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: give --list, the list of VOC's test photos")
-    ids = list_ids(read_list(path), path.name, ignore)
+    ids = every_id(path)
     photos = submission.sizes(asked.voc / "JPEGImages", ids)
     return dict(bar.track(photos, total=len(ids), unit="photos"))
 
@@ -165,7 +168,7 @@ def _parser() -> argparse.ArgumentParser:
     def kind(name: str, text: str) -> argparse.ArgumentParser:
         own = kinds.add_parser(name, help=text, description=text, allow_abbrev=False)
         own.add_argument("--debug", action="store_true", help="show tracebacks")
-        own.add_argument("--workers", type=int, default=cores(), help="processes (all cores)")
+        own.add_argument("--workers", type=at_least_one, default=cores(), help="processes (all)")
         return own
 
     voc = kind("voc", "PASCAL VOC 2012, fetched by torchvision with its checksum")

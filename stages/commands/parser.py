@@ -17,6 +17,13 @@ def command_parser(verb: str, doc: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def at_least_one(text: str) -> int:
+    """A number of processes or threads from the command line, at least 1."""
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
 def cores() -> int:
     """Cores that this process may use; fewer than the machine has under a scheduler."""
     if hasattr(os, "sched_getaffinity"):

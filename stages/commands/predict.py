@@ -27,7 +27,7 @@ from jaxtyping import UInt8
 from data.loader import ahead
 from data.own import OwnPhoto, gather, in_batches
 from knowledge.classes import BACKGROUND
-from stages.commands.parser import command_parser, cores
+from stages.commands.parser import at_least_one, command_parser, cores
 from stages.commands.progress import Bar
 from stages.model import Model
 from stages.nets.device import PRECISIONS
@@ -79,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--no-overlays", action="store_true", help="masks and JSON only")
     add("--device", default="auto", help="auto, cpu, cuda or cuda:1")
     add("--precision", default="auto", choices=list(PRECISIONS))
-    add("--workers", type=int, default=cores(), metavar="N", help="threads (default: all cores)")
+    number: dict[str, Any] = {"type": at_least_one, "default": cores(), "metavar": "N"}
+    add("--workers", **number, help="threads (default: all cores)")
     return parser
 
 

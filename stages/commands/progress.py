@@ -20,7 +20,8 @@ class Bar:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = stream or sys.stderr
         self.began = self.spoke = time.monotonic()
-        self.first: int | None = None
+        self.work: tuple[int, str] | None = None
+        self.first = 0
         self.shown: tuple[Progress, TaskID] | None = None
 
     def __enter__(self) -> "Bar":
@@ -35,13 +36,14 @@ class Bar:
         """Show that `done` of `total` things called `unit` are finished."""
         if self.stream.isatty():
             progress, task = self._opened(total, unit)
-            progress.update(task, completed=done)
+            progress.update(task, completed=done, total=total, description=unit)
             return
         now = time.monotonic()
-        self.first = done if self.first is None else self.first
+        if self.work != (total, unit):  # the next of several works has a rate of its own
+            self.work, self.first, self.began = (total, unit), done, now
         if now - self.spoke >= PAUSE_SECONDS:
             self.spoke = now
-            rate = (done - self.first) / (now - self.began)
+            rate = (done - self.first) / max(now - self.began, 1e-9)
             self.note(f"{done}/{total} {unit}, {rate:.3g}/s")
 
     def figures(self, figures: Mapping[str, float]) -> None:

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 
 from data.files import replacing
-from data.records import ignore, list_ids, read_list
+from data.records import every_id
 from data.tags import read_names
 from knowledge.classes import TABLES, ClassTable
 from pipeline.parallel import map_unordered
-from stages.commands.parser import command_parser, cores
+from stages.commands.parser import at_least_one, command_parser, cores
 from stages.commands.progress import Bar
 from stages.quality.pairs import BOUNDARY, Counts, Pair, count_pairs, find_pairs
 
@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     """Print the scores; returns 0. Raises ValueError or FileNotFoundError naming the file."""
     asked = _parser().parse_args(argv)
     classes = class_table(asked.classes)
-    ids = None if asked.list is None else list_ids(read_list(asked.list), asked.list.name, ignore)
+    ids = None if asked.list is None else every_id(asked.list)
     pairs, extra = find_pairs(asked.predictions, asked.masks, ids)
     with Bar() as bar:
         if extra:
@@ -74,7 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", type=Path, metavar="OUT.json", help="write all scores and the confusion there")
     band = "255 in predictions means ignored: count it as background, and score the rest beside it"
     add("--ignore-band", action="store_true", help=band)
-    add("--workers", type=int, default=cores(), metavar="N", help="processes (default: all cores)")
+    number: dict[str, Any] = {"type": at_least_one, "default": cores(), "metavar": "N"}
+    add("--workers", **number, help="processes (default: all cores)")
     return parser
 
 

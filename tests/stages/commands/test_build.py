@@ -44,6 +44,19 @@ def test_sbd_becomes_a_folder_of_masks_and_a_list(
     assert "0 of 3 masks differ" in said.out
 
 
+def test_a_list_and_an_archive_of_somebody_else_stay(tmp_path: Path) -> None:
+    _, voc = write_sbd(tmp_path)
+    path = write_list(voc, "train_aug", ["a", "other"])
+    with pytest.raises(ValueError, match=r"train_aug\.txt names other photos"):
+        _main("sbd", tmp_path, voc, "--workers", 1)
+    assert path.read_text().split() == ["a", "other"]
+    assert not (voc / "SegmentationClassAug").exists()
+    (tmp_path / "results.tgz").write_bytes(b"of last week")
+    with pytest.raises(ValueError, match=r"results\.tgz is there already"):
+        _main("voc-submission", tmp_path, tmp_path / "results.tgz", "--voc", voc)
+    assert (tmp_path / "results.tgz").read_bytes() == b"of last week"
+
+
 def test_a_photo_of_train_aug_without_mask_stops(tmp_path: Path) -> None:
     annotations, voc = write_sbd(tmp_path)
     (annotations / "cls" / "b.mat").unlink()

@@ -114,6 +114,19 @@ def test_files_patterns_and_folders_name_photos(photos, run_folder, tmp_path) ->
     assert len(gather([str(photos)], without=inside)) == 9
 
 
+def test_a_pattern_does_not_lead_out_of_the_folder_of_outputs(photos) -> None:
+    with pytest.raises(ValueError, match=r"put \.\. in front of the first \*"):
+        gather([str(photos / "*" / ".." / ".." / photos.name / "*.jpg")])
+    assert gather([str(photos / "inner" / ".." / "*.jpg")])[0].id == "0"
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "many"])
+def test_a_number_of_threads_is_at_least_one(photos, run_folder, tmp_path, number, capsys) -> None:
+    with pytest.raises(SystemExit):
+        predicted(photos, run_folder, tmp_path / "out", f"--workers={number}")
+    assert f"'{number}' is no number from 1 on" in capsys.readouterr().err
+
+
 def test_names_that_find_nothing_or_collide_are_told(photos, tmp_path) -> None:
     for name in (tmp_path / "none.jpg", tmp_path / "*.jpg", photos / "inner" / "x*"):
         with pytest.raises(FileNotFoundError, match="names no photo"):

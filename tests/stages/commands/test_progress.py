@@ -36,6 +36,22 @@ def test_a_slow_one_tells_its_rate(monkeypatch) -> None:
     assert second.startswith("5/8 photos, ")
 
 
+def test_the_next_work_has_a_rate_and_a_bar_of_its_own(monkeypatch) -> None:
+    monkeypatch.setattr(progress, "PAUSE_SECONDS", 0.0)
+    stream = StringIO()
+    with shown_on(stream) as bar:
+        bar.progress(100, 100, "photos")
+        bar.progress(2, 8, "masks")
+        assert (bar.work, bar.first) == ((8, "masks"), 2)
+    assert stream.getvalue().splitlines()[1].startswith("2/8 masks, 0/s")
+    terminal = Terminal()
+    with shown_on(terminal) as bar:
+        bar.progress(100, 100, "photos")
+        bar.progress(8, 8, "masks")
+    assert "masks" in terminal.getvalue()
+    assert "8/8" in terminal.getvalue()
+
+
 def test_a_terminal_shows_a_bar_and_keeps_notes() -> None:
     stream = Terminal()
     with shown_on(stream) as bar:

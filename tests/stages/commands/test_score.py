@@ -164,6 +164,9 @@ def test_bad_folders_lists_and_classes_are_named(folders, tmp_path: Path) -> Non
     (tmp_path / "ids.txt").write_text("0\nnobody\n")
     with pytest.raises(FileNotFoundError, match=r"masks/nobody\.png is missing.*check --list"):
         scored(folders, "--list", str(tmp_path / "ids.txt"))
+    (tmp_path / "ids.txt").write_text("0\n../1\n")
+    with pytest.raises(ValueError, match=r"ids\.txt names '../1', outside"):
+        scored(folders, "--list", str(tmp_path / "ids.txt"))
     with pytest.raises(ValueError, match="leads out"):
         scored((folders[0], _linked_out(folders[1], tmp_path)))
 
