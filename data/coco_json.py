@@ -91,8 +91,15 @@ def has_boxes(path: Path) -> bool:
 
 def shot_of(value: Any) -> tuple[int, Shot]:
     """Number and description of a photo from an element of `images`."""
-    size = (int(value.get("height") or 0), int(value.get("width") or 0))
+    size = (_side(value.get("height")), _side(value.get("width")))
     return whole(value["id"]), Shot(str(value["file_name"]), size)
+
+
+def _side(value: Any) -> int:
+    """Pixels; 0 where the file gives none. Raises `ValueError` for what no photo has."""
+    if isinstance(value, float) and not value.is_integer():  # NaN and Infinity among them
+        raise ValueError(f"{value!r} is no number of pixels")
+    return int(value or 0)
 
 
 def whole(value: object) -> int:

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -233,11 +234,11 @@ def _from_npz(path: Path, source: Source, report: Report) -> Rows:
 
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            ids, labels, names = file["ids"], file["labels"], file["names"].tolist()
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            ids, labels, names = file["ids"], file["labels"], file["names"]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is no tag list with ids, labels, names ({error})") from error
-    if labels.shape != (len(ids), len(names)):
-        raise ValueError(f"{path}: labels are {labels.shape}, not {len(ids)} ids x {len(names)}")
+    if (ids.ndim, names.ndim) != (1, 1) or labels.shape != (*ids.shape, *names.shape):
+        raise ValueError(f"{path}: labels are {labels.shape}, not {ids.shape} ids x {names.shape}")
     for identity, row in zip(ids.tolist(), labels, strict=True):
         yield str(identity), tuple(str(names[place]) for place in np.flatnonzero(row))
 

@@ -121,6 +121,8 @@ def test_crowds_count_unless_told_otherwise(tmp_path: Path) -> None:
         ({"annotations": [[]]}, "'annotations' at byte 17"),
         ({"categories": [{"id": "one", "name": "cat"}]}, "one"),
         ({"images": [{"id": True, "file_name": "a"}]}, "no whole number"),
+        ({"images": [{"id": 1, "file_name": "a", "width": float("inf")}]}, "no number of pixels"),
+        ({"images": [{"id": 1, "file_name": "a", "height": float("nan")}]}, "no number of pixels"),
         ({"annotations": []}, "lists no images"),
         ({"images": [{"id": 1, "file_name": "a"}]}, "lists no categories"),
     ],

@@ -3,6 +3,7 @@
 import io
 import tarfile
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,21 @@ def test_what_is_no_archive_is_named(tmp_path: Path) -> None:
             submission.faults(tmp_path / name, sizes=SIZES)
     with pytest.raises(ValueError, match="the server takes"):
         submission.pack(tmp_path, tmp_path / "a.rar", sizes=SIZES)
+
+
+@pytest.mark.parametrize("suffix", submission.SUFFIXES)
+def test_a_torn_archive_is_no_bug(predictions: Path, tmp_path: Path, suffix: str) -> None:
+    archive = tmp_path / f"results{suffix}"
+    if suffix == ".zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+            packed.writestr(f"{TREE}/2008_000006.png", bytes(range(256)) * 50)
+    else:
+        submission.pack(predictions, archive, sizes=SIZES)
+    whole = archive.read_bytes()
+    for place in range(60, len(whole) - 60, 7):
+        archive.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with suppress(ValueError):  # anything else is a bug
+            submission.faults(archive, sizes=SIZES)
 
 
 def test_links_and_odd_members_of_an_archive_are_faults(tmp_path: Path) -> None:

@@ -80,6 +80,22 @@ def test_a_pickled_npz_is_refused(tmp_path: Path) -> None:
         _read(tmp_path / "tags.npz")
 
 
+def test_what_only_looks_like_an_npz_is_named(tmp_path: Path) -> None:
+    with (tmp_path / "tags.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(ValueError, match=r"tags\.npz is no tag list"):
+        _read(tmp_path / "tags.npz")
+    np.savez(tmp_path / "tags.npz", ids=np.array("a"), labels=np.ones(1), names=np.array(["cat"]))
+    with pytest.raises(ValueError, match=r"tags\.npz: labels are"):
+        _read(tmp_path / "tags.npz")
+    columns = {"ids": np.arange(999), "labels": np.zeros((999, 2)), "names": np.array(["a", "b"])}
+    np.savez_compressed(tmp_path / "tags.npz", **columns)
+    whole = (tmp_path / "tags.npz").read_bytes()
+    (tmp_path / "tags.npz").write_bytes(whole[:120] + b"\xff" * 40 + whole[160:])
+    with pytest.raises(ValueError, match=r"tags\.npz is no tag list"):
+        _read(tmp_path / "tags.npz")
+
+
 def test_rows_that_cannot_be_read_are_listed_and_the_others_used(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,cat,dog\na,1,0\nb,maybe,0\nc,1\n")
     tags, problems = _read(tmp_path / "a.csv")
