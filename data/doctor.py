@@ -81,7 +81,12 @@ def check_lists(source: Source, manifest: Manifest | None) -> Iterator[Finding]:
             lists[name], rows[name] = ids, tags
     yield from of_problems("lists", problems)
     if "voc" in kinds:
-        yield from check_voc(lists, _tags(source, manifest))
+        try:
+            tags_of = _tags(source, manifest)
+        except (ValueError, OSError) as error:
+            yield Finding("warning", "lists", "tags", str(error))
+            tags_of = {}
+        yield from check_voc(lists, tags_of)
     if "coco" in kinds:
         yield from check_coco(
             lists, {name: tags for name, tags in rows.items() if any(tags.values())}
@@ -152,6 +157,7 @@ def check_masks(
 
 def check_order(names: Sequence[str], listed: Sequence[str], where: str) -> Finding:
     """How the classes `listed` in a graph file compare with the `names` of the data set's."""
+    listed = list(dict.fromkeys(listed))
     missing = [name for name in names if name not in listed]
     if missing:
         text = f"{where} lacks {', '.join(map(repr, missing[:5]))} ({len(missing)} of {len(names)})"
@@ -180,13 +186,14 @@ def check_graph_file(classes: ClassTable, path: Path) -> Finding:
         else:
             with safe_open(path, framework="numpy") as file:
                 listed = json.loads((file.metadata() or {})["names"])
+        names = [str(name) for name in listed]
     except FileNotFoundError:
         text = f"there is no {path}: set --graph.vectors to a file or folder that is there"
         return Finding("error", "classes", "graph-file", text)
-    except (SafetensorError, ValueError, KeyError, OSError, AttributeError) as error:
+    except (SafetensorError, ValueError, KeyError, OSError, AttributeError, TypeError) as error:
         text = f"{path} names no classes ({type(error).__name__}): make or copy it again"
         return Finding("error", "classes", "graph-file", text)
-    return check_order(classes.names, [str(name) for name in listed], path.name)
+    return check_order(classes.names, names, path.name)
 
 
 def _first_names(path: Path, most: int = 50) -> list[str]:
@@ -221,7 +228,7 @@ def _tags(source: Source, manifest: Manifest | None) -> dict[str, tuple[str, ...
         return {photo.id: photo.tags for photo in manifest.photos}
     packed = sorted(source.root.glob("*.npz"))
     name = source.tags or (packed[0].name if len(packed) == 1 else None)
-    if name in (None, "xml", "lists", "instances"):
+    if name in (None, "xml", "lists", "instances", "folders", "yolo"):
         return {}
     return dict(TagFile.read(replace(source, tags=name), lambda _: None).tags)
 

@@ -142,7 +142,8 @@ def check_disk(folder: Path, needed: int | float) -> Finding:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    said = f"{free / 1e9:.1f} GB are free in {folder}, {needed / 1e9:.2f} GB are needed"
+    wanted = f"{needed / 1e9:.2f} GB are forecast, up to {SPARE:g} times as much may be needed"
+    said = f"{free / 1e9:.1f} GB are free in {folder}, {wanted}"
     if free < SPARE * needed:
         text = f"{said}: free some (`gc`), or set --runs to a larger disk"
         return Finding("error", "machine", "disk", text, needed, free)
@@ -152,7 +153,8 @@ def check_disk(folder: Path, needed: int | float) -> Finding:
 def check_memory(needed: int | float) -> Finding:
     """Memory that is free now, against the `needed` bytes."""
     free = free_memory()
-    said = f"{free / 1e9:.1f} GB of memory are free, about {needed / 1e9:.1f} GB are needed"
+    wanted = f"{needed / 1e9:.1f} GB are forecast, up to {SPARE:g} times as much may be needed"
+    said = f"{free / 1e9:.1f} GB of memory are free, {wanted}"
     if free < SPARE * needed:
         text = f"{said}: close programs, or lower --workers, batch sizes or --segment.cache-gib"
         return Finding("warning", "machine", "memory", text, needed, free)

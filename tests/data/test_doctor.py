@@ -125,6 +125,12 @@ def test_graph_files_are_compared_by_name(tmp_path: Path) -> None:
     lacking = check_graph_file(VOC, tmp_path / "graph.json")  # COCO says airplane, VOC aeroplane
     assert lacking.level == "error"
     assert "'aeroplane'" in lacking.text
+    twice = tmp_path / "twice.json"
+    twice.write_text(json.dumps({"classes": [*VOC.names, VOC.names[0]]}))
+    assert check_graph_file(VOC, twice).level == "ok"
+    for text in ('{"classes": 5}', '{"classes": null}', "[]", "7"):
+        twice.write_text(text)
+        assert check_graph_file(VOC, twice).code == "graph-file"
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     assert check_graph_file(VOC, tmp_path / "bad.safetensors").code == "graph-file"
 

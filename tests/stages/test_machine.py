@@ -32,6 +32,8 @@ def test_a_disk_that_is_too_small_prevents_a_run(
     found = check_disk(tmp_path / "runs" / "deep", 2e9)
     assert (found.level, found.code) == ("error", "disk")
     assert "--runs" in found.text
+    assert "1.0 GB are free" in found.text
+    assert "2.00 GB are forecast, up to 1.7 times as much may be needed" in found.text
     assert check_disk(tmp_path, 5e8).level == "ok"
 
 
