@@ -71,6 +71,15 @@ def test_a_list_that_is_no_text_is_named(tmp_path: Path) -> None:
     assert "save the list as UTF-8" in found.text
 
 
+def test_tags_that_cannot_be_read_are_a_finding(tmp_path: Path) -> None:
+    write_list(tmp_path, "train", ["2007_000032"])
+    found = {f.code: f for f in check_lists(Source(tmp_path, tags="gone.csv"), None)}
+    assert found["tags"].level == "warning"
+    assert "no tag file 'gone.csv'" in found["tags"].text
+    assert "train-photos" in found
+    assert "tags" not in {f.code for f in check_lists(Source(tmp_path, tags="folders"), None)}
+
+
 def test_lists_of_somebody_else_are_not_measured_by_voc(tmp_path: Path) -> None:
     write_list(tmp_path, "train", ["a", "b"])
     assert list(check_lists(Source(tmp_path), None)) == []

@@ -1,6 +1,7 @@
 """The check before a run: it names what is wrong, knows the protocol's counts, and forecasts."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -174,3 +175,19 @@ def test_the_command_of_the_program(tmp_path: Path) -> None:
 
 def test_doctor_is_no_command_with_arguments_of_its_own() -> None:
     assert "doctor" not in run_pipeline.COMMANDS
+
+
+@pytest.mark.parametrize("flag", ["--only", "--until"])
+def test_a_part_of_the_run_is_rehearsed_from_its_beginning(
+    flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def note(case: Case, *, as_json: bool) -> int:
+        seen.extend(stage.name for stage in case.stages)
+        return 0
+
+    monkeypatch.setattr("stages.commands.doctor.look", note)
+    monkeypatch.setattr(sys, "argv", ["x", "doctor", flag, "labels", "--runs", str(tmp_path)])
+    assert run_pipeline.main() == 0
+    assert seen == ["index", "graph", "classify", "cams", "labels"]
