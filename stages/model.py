@@ -182,6 +182,8 @@ def _batch(photo: Photo) -> UInt8[Tensor, "1 3 h w"]:
         pixels = read_photo(Path(photo))
     else:
         pixels = np.asarray(photo.convert("RGB") if isinstance(photo, Image.Image) else photo)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(f"a photo is uint8 RGB (h, w, 3), not {pixels.dtype} {pixels.shape}")
     return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)[None]
 
 
@@ -202,6 +204,8 @@ def _description(home: Path) -> dict[str, Any]:
             f"{home / DOCUMENT} has format {described.get('format')!r}, this program reads "
             f"{FORMAT}: export the model again"
         )
+    if not all(isinstance(described.get(name), dict) for name in ("files", "tags")):
+        raise ValueError(f"{home / DOCUMENT} lacks files or tags: copy or export the model again")
     for name, sha256 in described["files"].items():
         path = inside(home, name)
         if not path.is_file():

@@ -40,6 +40,7 @@ def export(folder: Path, to: Path, *, onnx: bool, note: Callable[[str], None]) -
     Raises FileNotFoundError where the run has no network, ValueError where `to` is something else
     than a model folder, or the ONNX files cannot be made.
     """
+    to = to.absolute() if to.name else to.resolve()
     if to.exists() and not _replaceable(to):
         raise ValueError(f"{to} is there and is no model folder: give another folder with --to")
     if (folder / DOCUMENT).is_file():

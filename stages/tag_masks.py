@@ -35,8 +35,13 @@ class TagSettings(NamedTuple):
 
     @classmethod
     def parse(cls, document: dict[str, Any]) -> "TagSettings":
-        """Read what `_asdict` and JSON made of settings."""
-        return cls(**{**document, "scales": tuple(document["scales"])})
+        """Read what `_asdict` and JSON made of settings; ValueError where it is something else."""
+        try:
+            return cls(**{**document, "scales": tuple(document["scales"])})
+        except (KeyError, TypeError) as error:
+            raise ValueError(
+                f"the model has other settings of tags ({error}): export it again"
+            ) from error
 
 
 class TagMasks(NamedTuple):

@@ -35,7 +35,7 @@ def available(backend: Backend) -> tuple[Backend, str | None]:
     """
     if backend == "pydensecrf" and importlib.util.find_spec("pydensecrf") is None:
         raise ValueError(
-            "the CRF backend pydensecrf is not installed: pip install 'tagmask[pydensecrf]' "
+            "the CRF backend pydensecrf is not installed: pip install -e '.[pydensecrf]' "
             "(needs a C++ compiler), or --labels.crf.backend numba, which gives its results"
         )
     if backend != "numba" or _has_numba():

@@ -1,6 +1,6 @@
 """The networks as ONNX graphs: any size, any batch, 8-bit RGB in, normalisation inside.
 
-Needs `pip install 'tagmask[onnx]'`. The exporter is torch's own (torch.export).
+Needs `pip install -e '.[onnx]'`. The exporter is torch's own (torch.export).
 """
 
 import copy
@@ -133,8 +133,7 @@ def write_onnx(path: Path, graph: SegmentationGraph | TagGraph) -> float | None:
     missing = [name for name in NEEDED if find_spec(name) is None]
     if missing:
         raise ValueError(
-            f"--onnx needs {', '.join(missing)}: pip install 'tagmask[onnx]' (or '.[onnx]' in a "
-            "checkout)"
+            f"--onnx needs {', '.join(missing)}: pip install -e '.[onnx]' in the checkout"
         )
     with replacing(path) as temporary:
         _export(graph.eval(), temporary)

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from importlib.util import find_spec
+from inspect import unwrap
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from data.files import digest
 from data.labels import read_label
 from knowledge.classes import ClassTable
 from stages.commands import export, predict
-from stages.model import Model
+from stages.model import Model, _batch
 from stages.nets.backbone import Backbone
 from stages.nets.onnx_graphs import with_plain_padding
 from tests.datasets import pixels
@@ -133,12 +134,33 @@ def test_documents_of_another_program_are_refused(exported) -> None:
     path.write_text(json.dumps({**said, "format": 99}))
     with pytest.raises(ValueError, match="has format 99"):
         Model.load(exported)
+    for name in ("files", "tags"):
+        path.write_text(json.dumps({key: value for key, value in said.items() if key != name}))
+        with pytest.raises(ValueError, match=r"model\.json lacks files or tags"):
+            Model.load(exported)
+    path.write_text(json.dumps({**said, "tags": {**said["tags"], "colour": 1}}))
+    with pytest.raises(ValueError, match="other settings of tags"):
+        Model.load(exported)
     path.write_text("{")
     with pytest.raises(ValueError, match=r"model\.json is no JSON"):
         Model.load(exported)
     path.write_text(json.dumps({**said, "files": {"../../x": "0"}}))
     with pytest.raises(ValueError, match="leads out of"):
         Model.load(exported)
+
+
+def test_a_picture_that_is_no_photo_is_refused() -> None:
+    plain = unwrap(_batch)  # test runs check types before; a user's program does not
+    for pixels_of in (np.zeros((8, 9), np.uint8), np.zeros((8, 9, 3)), np.zeros((8, 9, 4), "u1")):
+        with pytest.raises(ValueError, match="a photo is uint8 RGB"):
+            plain(pixels_of)
+
+
+def test_an_empty_folder_one_stands_in_takes_a_model(run_folder, tmp_path, monkeypatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert export.main([str(run_folder), "--to", "."]) == 0
+    assert Model.load(tmp_path / "here", device="cpu").classes.names
 
 
 def test_parts_of_two_models_do_not_mix(run_folder, tmp_path) -> None:
