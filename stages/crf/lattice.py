@@ -119,7 +119,8 @@ def energies_of(
     Raises ValueError where they do not fit, are negative or not finite.
     """
     check_probabilities(probabilities, size)
-    energies = np.maximum(probabilities, TINY).astype(np.float32)
+    energies = np.array(probabilities, np.float32)  # first of all: TINY is 0 in half precision
+    np.maximum(energies, np.float32(TINY), out=energies)
     np.log(energies, out=energies)
     return np.negative(energies, out=energies)
 

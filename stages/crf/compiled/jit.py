@@ -4,12 +4,13 @@ import hashlib
 import inspect
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import numba
+from filelock import FileLock
 from numba.core import config
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
@@ -42,6 +43,7 @@ def _compiled(function: Callable[..., Any], *, fastmath: bool | set[str]) -> Cal
     try:
         with _cache_folder():
             dispatcher = numba.njit(plain, cache=True, fastmath=fastmath, **OPTIONS)
+            _save_in_turn(dispatcher)
     except RuntimeError:  # no home, or no folder that can be written to
         dispatcher = numba.njit(plain, fastmath=fastmath, **OPTIONS)
 
@@ -55,6 +57,25 @@ def _compiled(function: Callable[..., Any], *, fastmath: bool | set[str]) -> Cal
 
     call.dispatcher = dispatcher  # type: ignore[attr-defined]
     return call
+
+
+def _save_in_turn(dispatcher: Any) -> None:
+    """Let one process at a time add machine code to the cache.
+
+    numba reads the list of what is kept, adds a file to it and writes it back: two processes that
+    compile for other widths at once would take one name for both, and later read each other's code.
+    """
+    cache = dispatcher._cache
+    save, folder = cache.save_overload, Path(cache.cache_path)
+
+    def in_turn(signature: Any, code: Any) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as held:
+            with suppress(NotImplementedError):  # a disk without locks
+                held.enter_context(FileLock(folder / "writing.lock"))
+            save(signature, code)
+
+    cache.save_overload = in_turn
 
 
 @contextmanager

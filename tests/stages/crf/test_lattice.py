@@ -110,3 +110,11 @@ def test_frozen_mode_is_exact_where_nothing_is_sure():
     unsure = CrfParameters(set="deeplab", bilateral_weight=0.1, gaussian_weight=0.1)
     frozen = unsure.model_copy(update={"mode": "frozen"})
     assert (refine(PHOTO, SCORES, unsure) == refine(PHOTO, SCORES, frozen)).all()
+
+
+def test_scores_of_half_precision_may_be_zero():
+    image = np.zeros((3, 4, 3), np.uint8)
+    scores = np.zeros((2, 3, 4), np.float16)
+    scores[1] = 1
+    q = Lattice(image, CrfParameters(backend="reference", iterations=0)).refine(scores)
+    assert (q[1] > 0.99).all()

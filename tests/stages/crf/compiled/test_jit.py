@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock, Timeout
+from numba.core import config
+from numba.core.caching import IndexDataCacheFile
+
+from stages.crf.compiled.jit import compiled
 
 ROOT = Path(__file__).resolve().parents[4]
 CALL = """
@@ -47,3 +52,22 @@ def test_the_second_process_compiles_nothing(tmp_path):
 def test_runs_where_nothing_can_be_kept(tmp_path, more):
     place = tmp_path / "cache" if more else "/dev/null/cache"
     assert call(place, *more).startswith("[0.0, 2.0, 4.0, 9.0, 12.0, 15.0]")
+
+
+def test_one_process_at_a_time_writes_what_is_kept(tmp_path, monkeypatch):
+    """Two that add to numba's list at once would file their code under one name."""
+    tried = []
+
+    def save(self, key, data):
+        with pytest.raises(Timeout):
+            FileLock(Path(self._cache_path) / "writing.lock", timeout=0).acquire()
+        tried.append(key)
+
+    monkeypatch.setattr(config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(IndexDataCacheFile, "save", save)
+    assert compiled(_twice)(3) == 6
+    assert len(tried) == 1
+
+
+def _twice(number):
+    return 2 * number
