@@ -139,7 +139,7 @@ def _check(token: str, known: Collection[str], every: Collection[str]) -> None:
 
 
 def _check_choices(tokens: Sequence[str], known: Mapping[str, Setting]) -> None:
-    """Refuses a value that is none of the choices of its setting; tyro would name no nearest."""
+    """Refuses a value that its setting does not take; tyro would name no nearest."""
     flag, choices = "", None
     for token in tokens:
         if token.startswith("--"):
@@ -149,6 +149,10 @@ def _check_choices(tokens: Sequence[str], known: Mapping[str, Setting]) -> None:
         else:
             values = [token]
         for value in values:
+            if flag in known and known[flag].info.annotation is bool:
+                section, _, name = flag[2:].rpartition(".")
+                no = f"--{section}.no-{name}" if section else f"--no-{name}"
+                raise UsageError(f"{flag} takes no value ({value!r}): write {flag} or {no} alone")
             if choices is not None and value not in choices:
                 raise UsageError(f"{flag}: {unknown('choice', value, choices)}")
 

@@ -98,3 +98,42 @@ def test_no_file_of_a_room_unpickles() -> None:
         if name.partition(".")[0] in ("pickle", "dill", "shelve", "marshal")
     }
     assert calls == set()
+
+
+def calls(path: Path) -> list[ast.Call]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+
+
+def test_one_way_to_resize_and_one_place_of_a_pixel() -> None:
+    """Other libraries round otherwise, and corners that are aligned move every pixel."""
+    others = {
+        f"{path.relative_to(ROOT)}:{name}"
+        for path in FILES
+        for name in imported(path)
+        if name.partition(".")[0] in ("cv2", "skimage", "imageio")
+    }
+    assert others == set()
+    aligned = [
+        ast.unparse(word.value)
+        for path in FILES
+        for call in calls(path)
+        for word in call.keywords
+        if word.arg == "align_corners"
+    ]
+    assert len(aligned) > 3
+    assert set(aligned) == {"False"}
+
+
+def test_weights_are_loaded_whole() -> None:
+    """Missing and unexpected names are errors everywhere."""
+    loads = [
+        call
+        for path in FILES
+        for call in calls(path)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "load_state_dict"
+    ]
+    assert len(loads) > 3
+    assert not [
+        call for call in loads if {word.arg for word in call.keywords} & {"strict", "assign"}
+    ]

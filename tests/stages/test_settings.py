@@ -51,3 +51,11 @@ def test_help_names_their_kind() -> None:
 def test_dilations_are_above_zero() -> None:
     with pytest.raises(ValidationError, match="greater than 0"):
         HeadConfig(dilations=(0,))
+
+
+@pytest.mark.parametrize("words", [["--cams.flip", "False"], ["--cams.flip=0"]])
+def test_a_switch_takes_no_value_that_would_be_misread(words: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"takes no value .*: write --cams.flip or --cams.no-flip"):
+        changed(DEMO, words)
+    assert not changed(DEMO, ["--cams.no-flip"]).cams.flip
+    assert changed(DEMO, ["--cams.flip", "--cams.scales", "1"]).cams.flip
