@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from pipeline.settings import changed, explanation
+from pipeline.settings import UsageError, changed, explanation
 from stages.cams import Config as Cams
 from stages.nets.settings import HeadConfig
 from stages.recipes import DEMO
