@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
 
 from pipeline.context import Context
 from pipeline.key import Place
@@ -130,6 +130,17 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     flip: bool = Field(True, description="mirror every second photo")
     seed: int = Field(0, ge=0, description="of initial weights, order, augmentation and dropout")
 
+    @model_validator(mode="after")
+    def _fits(self) -> "Config":
+        """Refuse before hours of other stages what a head would refuse when it is built."""
+        if self.crop <= self.loss_stride:
+            raise ValueError(f"a crop of {self.crop} holds no pixel that the loss sees: enlarge it")
+        if self.head == "rsp" and self.width % self.rsp.groups:
+            raise ValueError(f"rsp.groups={self.rsp.groups} must divide width={self.width}")
+        if self.head == "ece" and self.ece.channels % self.ece.heads:
+            raise ValueError(f"ece.heads={self.ece.heads} must divide {self.ece.channels} channels")
+        return self
+
     def settled(self) -> "Config":
         """The same training, with the settings of all other heads at their defaults.
 
@@ -177,6 +188,11 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         head=config.head,
         config=config.head_config(),
         graph=graph,
-        card={"labels": labels.said, "photos": len(training.labels.photos), "seed": config.seed},
+        card={
+            "labels": labels.said,
+            "photos": len(training.labels.photos),
+            "seen": training.seen,
+            "seed": config.seed,
+        },
     )
     (out / "checkpoint.pt").unlink(missing_ok=True)

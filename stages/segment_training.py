@@ -83,6 +83,8 @@ class SegmentTraining:
     labels: PixelLabels
     segmenter: Segmenter
     context: Context
+    seen: str = "random crops"
+    """What a step sees of the photos, in words for the card."""
 
     def run(self, out: Path) -> None:
         """Train the network in place, from `out/checkpoint.pt` on where there is one."""
@@ -149,6 +151,8 @@ class SegmentTraining:
                 context=self.context,
                 scales=scales,
             )
+            sizes = ", ".join(f"{scale:g}" for scale in scales)
+            self.seen = f"whole photos at {sizes} times their size, features cached"
             batches = partial(cache.batches, batch_size=config.batch_size, seed=config.seed)
             step = step_on_features(segmenter, criterion, precision)
             return step, with_targets(segmenter.head, batches)

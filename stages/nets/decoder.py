@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from stages.nets.batch_norm import BatchNorm
 from stages.nets.settings import HeadConfig
 
 
@@ -35,7 +36,7 @@ class Decoder(nn.Module):
         self.width = config.width + (0 if self.step is None else config.step_width)
         inputs = sum(channels[i] for i in self.deep)
         # Levels of one backbone differ in scale by far; standardised, they weigh alike.
-        self.standard = nn.BatchNorm2d(inputs, affine=False)
+        self.standard = BatchNorm(inputs, affine=False)
         self.dropout = nn.Dropout2d(config.dropout)
         self.reduce = _layer(nn.Conv2d(inputs, config.width, 1, bias=False))
         self.branches = nn.ModuleList(
@@ -45,7 +46,7 @@ class Decoder(nn.Module):
         mixed = config.width * (2 + len(config.dilations))
         self.mix = _layer(nn.Conv2d(mixed, config.width, 1, bias=False))
         if self.step is not None:
-            self.step_standard = nn.BatchNorm2d(channels[self.step], affine=False)
+            self.step_standard = BatchNorm(channels[self.step], affine=False)
             self.step_reduce = _layer(
                 nn.Conv2d(channels[self.step], config.step_width, 1, bias=False)
             )
@@ -89,7 +90,7 @@ def resized(
 
 
 def _layer(conv: nn.Conv2d) -> nn.Sequential:
-    return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU(inplace=True))
+    return nn.Sequential(conv, BatchNorm(conv.out_channels), nn.ReLU(inplace=True))
 
 
 def _depthwise(width: int, dilation: int) -> nn.Conv2d:

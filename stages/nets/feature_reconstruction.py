@@ -9,6 +9,8 @@ from jaxtyping import Float
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
+from stages.nets.batch_norm import BatchNorm
+
 
 class FeatureReconstruction(nn.Module):
     """One map of a backbone to a map of `width` channels at the same stride.
@@ -21,11 +23,9 @@ class FeatureReconstruction(nn.Module):
         """`channels` of the backbone's map; any number from 1 (odd ones lose their last half)."""
         super().__init__()
         half, quarter = max(1, channels // 2), max(1, channels // 4)
-        self.intrinsic = nn.Sequential(
-            nn.Conv2d(channels, half, 1, bias=False), nn.BatchNorm2d(half)
-        )
+        self.intrinsic = nn.Sequential(nn.Conv2d(channels, half, 1, bias=False), BatchNorm(half))
         self.diverse = nn.Sequential(
-            nn.Conv2d(half, half, 3, padding=1, groups=half, bias=False), nn.BatchNorm2d(half)
+            nn.Conv2d(half, half, 3, padding=1, groups=half, bias=False), BatchNorm(half)
         )
         self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),

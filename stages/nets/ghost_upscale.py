@@ -5,6 +5,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle
 
+from stages.nets.batch_norm import BatchNorm
+
 
 class GhostUpscale(nn.Module):
     """Twice the height and width, as many channels.
@@ -26,4 +28,4 @@ class GhostUpscale(nn.Module):
 
 
 def _layer(conv: nn.Conv2d) -> nn.Sequential:
-    return nn.Sequential(conv, nn.BatchNorm2d(conv.out_channels), nn.ReLU(inplace=True))
+    return nn.Sequential(conv, BatchNorm(conv.out_channels), nn.ReLU(inplace=True))

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, Field, PositiveInt, model_validator
+from pydantic import BaseModel, Field, PositiveInt, field_validator, model_validator
 
 
 class AffinityConfig(BaseModel, frozen=True, extra="forbid"):
@@ -185,6 +185,13 @@ class RspConfig(BaseModel, frozen=True, extra="forbid"):
     aux_weight: float = Field(
         0.4, ge=0, description="weight of the cross-entropy of the level at stride 16; 0: none"
     )
+
+    @field_validator("kernel")
+    @classmethod
+    def _has_a_middle(cls, kernel: int) -> int:
+        if kernel % 2 == 0:
+            raise ValueError("a region needs a middle: take an odd kernel")
+        return kernel
 
 
 class HeadConfig(BaseModel, frozen=True, extra="forbid"):

@@ -62,6 +62,7 @@ def _fairness(run: Run) -> Card:
         "masks used for training": UNKNOWN if used.training is None else used.training,
         "masks used for choosing settings": UNKNOWN if used.choosing is None else used.choosing,
         "labels of the network": run.config("segment").get("labels"),
+        "what training sees": (scores.get("trained_on") or {}).get("seen"),
         "oracle tags": scores.get("oracle_tags", False),
     }
     return {name: Entry(_said(value), matters=True) for name, value in values.items()}

@@ -78,7 +78,9 @@ def test_it_leaves_a_network_that_loads(tiny_run, tmp_path: Path, features: str)
     labels = network.predict(torch.zeros(1, 3, 64, 48, dtype=torch.uint8))
     assert labels.shape == (1, 64, 48)
     card = json.loads((out / "model.json").read_text())["card"]
-    assert card == {"labels": "pseudo-labels", "photos": 6, "seed": 0}
+    cached = "whole photos at 1 times their size, features cached"
+    seen = cached if features == "cached" else "random crops"
+    assert card == {"labels": "pseudo-labels", "photos": 6, "seen": seen, "seed": 0}
 
 
 @pytest.mark.parametrize("features", ["frozen", "cached"])
@@ -264,3 +266,17 @@ def test_settings_of_other_heads_are_no_part_of_a_training() -> None:
     assert own.settled() == own
     with_rates = segment.Config(head="deeplabv3plus", aspp={"rates": (1, 2, 3)})
     assert with_rates.settled() == with_rates
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"crop": 4, "loss_stride": 8}, "no pixel that the loss sees"),
+        ({"head": "rsp", "width": 30, "rsp": {"groups": 4}}, "must divide width=30"),
+        ({"head": "ece", "ece": {"channels": 30, "heads": 4}}, "must divide 30 channels"),
+        ({"rsp": {"kernel": 4}}, "take an odd kernel"),
+    ],
+)
+def test_what_a_head_would_refuse_is_refused_before_any_stage(settings, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        segment.Config(**settings)

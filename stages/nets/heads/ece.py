@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from knowledge.graph import ClassGraph
+from stages.nets.batch_norm import BatchNorm
 from stages.nets.class_embedding import ClassEmbedding, EmbeddingUpdate
 from stages.nets.class_mask_loss import class_mask_losses, present_classes
 from stages.nets.feature_reconstruction import FeatureReconstruction, lack_of_diversity
@@ -61,7 +62,7 @@ class EceHead(Head):
         )
         self.aggregate = nn.Sequential(
             nn.Conv2d(len(steps) * width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width),
+            BatchNorm(width),
             nn.ReLU(inplace=True),
         )
         self.dropout = nn.Dropout2d(config.dropout)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from knowledge.graph import ClassGraph
 from stages.components import connected, on_grid
 from stages.nets import regions as region
+from stages.nets.batch_norm import BatchNorm
 from stages.nets.heads.head import Head
 from stages.nets.heads.none import PlainHead
 from stages.nets.settings import HeadConfig, SgrConfig
@@ -62,7 +63,7 @@ class Sgr(nn.Module):
         super().__init__()
         d = self.width = config.width
         self.reduce = nn.Sequential(
-            nn.Conv2d(width, d, 1, bias=False), nn.BatchNorm2d(d), nn.ReLU(inplace=True)
+            nn.Conv2d(width, d, 1, bias=False), BatchNorm(d), nn.ReLU(inplace=True)
         )
         self.regions = nn.Conv2d(d, config.tokens, 1)
         self.act = ACTS[config.region_act]
@@ -73,7 +74,7 @@ class Sgr(nn.Module):
         # The other way back is drawn last but for `extend`: both ways share all other weights.
         self.back = nn.Conv2d(d, config.tokens, 1) if config.reproject == "learned" else None
         self.extend = nn.Conv2d(d, width, 1, bias=False)
-        self.fuse = nn.BatchNorm2d(width)
+        self.fuse = BatchNorm(width)
         nn.init.zeros_(self.fuse.weight)
 
     def forward(
