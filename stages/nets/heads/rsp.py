@@ -36,10 +36,6 @@ class Rse(nn.Module):
 
     def __init__(self, width: int, config: RspConfig) -> None:
         super().__init__()
-        if config.kernel % 2 == 0:
-            raise ValueError(
-                f"rsp.kernel={config.kernel}: a region needs a middle, take an odd one"
-            )
         if width % config.groups:
             raise ValueError(f"width={width} cannot be cut into rsp.groups={config.groups} groups")
         self.kernel, self.groups = config.kernel, config.groups
