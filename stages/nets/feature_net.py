@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from timm.layers import Format
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 DEPTHS = 4
 """Maps taken from a plain vision transformer: after each quarter of its blocks."""
@@ -107,25 +106,24 @@ def _measured_shift(net: nn.Module, stride: int) -> float:
     Every convolution of a copy averages, every norm is the identity and every maximum a mean, so
     that the gradient counts paths instead of weighing them.
     """
-    plain = deepcopy(net).cpu().float().eval()
+    plain = deepcopy(net).to_empty(device="cpu").float().eval()  # it may be on the meta device
     for parent in list(plain.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, nn.MaxPool2d):
                 pool = (layer.kernel_size, layer.stride, layer.padding)
                 setattr(parent, name, nn.AvgPool2d(*pool, count_include_pad=False))
-    with torch.no_grad():
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), torch.device("cpu"):
         for layer in plain.modules():
             if isinstance(layer, nn.Conv2d):
                 layer.weight.fill_(1 / layer.weight[0].numel())
                 if layer.bias is not None:
                     layer.bias.zero_()
-            elif isinstance(layer, _BatchNorm):
-                layer.reset_running_stats()
+            elif hasattr(layer, "reset_parameters"):
                 layer.reset_parameters()
-    strip = torch.full((1, 3, 2 * stride, CELLS * stride), 1e-3, requires_grad=True)
-    with torch.enable_grad():
+    with torch.enable_grad(), torch.device("cpu"):
+        strip = torch.full((1, 3, 2 * stride, CELLS * stride), 1e-3, requires_grad=True)
         seen = plain(strip)[-1][..., CELLS // 2].sum()
-    (gradient,) = torch.autograd.grad(seen, strip)
-    weights = gradient.abs().sum(dim=(0, 1, 2))
-    centre = float((weights * torch.arange(len(weights))).sum() / weights.sum())
+        (gradient,) = torch.autograd.grad(seen, strip)
+        weights = gradient.abs().sum(dim=(0, 1, 2))
+        centre = float((weights * torch.arange(len(weights))).sum() / weights.sum())
     return round(centre - (CELLS // 2 * stride + (stride - 1) / 2), 1)
