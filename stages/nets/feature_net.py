@@ -118,8 +118,8 @@ def _measured_shift(net: nn.Module, stride: int) -> float:
                 layer.weight.fill_(1 / layer.weight[0].numel())
                 if layer.bias is not None:
                     layer.bias.zero_()
-            elif hasattr(layer, "reset_parameters"):
-                layer.reset_parameters()
+            elif callable(reset := getattr(layer, "reset_parameters", None)):
+                reset()
     with torch.enable_grad(), torch.device("cpu"):
         strip = torch.full((1, 3, 2 * stride, CELLS * stride), 1e-3, requires_grad=True)
         seen = plain(strip)[-1][..., CELLS // 2].sum()
