@@ -123,7 +123,7 @@ def _path(series: Series, horizontal: Axis, vertical: Axis) -> str:
 
 
 def widened(low: float, high: float) -> tuple[float, float]:
-    if high > low:
+    if high - low > 1e-9 * max(abs(low), abs(high)) + 1e-12:
         return low, high
     margin = abs(low) * 0.1 or 0.5
     return low - margin, high + margin
