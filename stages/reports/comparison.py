@@ -7,25 +7,15 @@ from statistics import fmean
 from typing import Any
 
 from stages.compare import Arm
-from stages.reports.artifacts import Artifact, Run, read_artifact
+from stages.reports.artifacts import STAGES, Artifact, Run, read_artifact
 from stages.reports.card import Card, differences, make_card
 from stages.reports.ledger import ledger
 from stages.reports.spread import RULE, paired, ratio, spread
 
 REFERENCE = "none"
 """The head that the others must beat."""
-SHARED = (
-    "index",
-    "masks",
-    "graph",
-    "classify",
-    "cams",
-    "walk",
-    "labels-first",
-    "rescore",
-    "labels",
-    "inspect",
-)
+SHARED = STAGES[: STAGES.index("inspect") + 1]
+"""The stages that all arms have in common."""
 OWN = ("context head", "seeds")
 """Lines of the card in which arms may differ: they are what is compared."""
 
