@@ -10,9 +10,8 @@ JSON: nothing is unpickled.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -27,6 +26,8 @@ from data.files import digest, inside
 from data.manifest import CLASSES
 from data.photos import read_photo
 from knowledge.classes import BACKGROUND, ClassTable
+from knowledge.graph import CARD as GRAPH_CARD
+from knowledge.graph import TENSORS as GRAPH_TENSORS
 from knowledge.graph import ClassGraph
 from stages.nets.classifier import CARD, WEIGHTS, Classifier, load_classifier
 from stages.nets.device import autocast, pick_device
@@ -73,10 +74,10 @@ class Model:
         """
         home, where = Path(folder), pick_device(device)
         description = _description(home)
-        classes = _classes(home)
-        segmenter = _part(home, "segment", load_segmenter)
-        graph = ClassGraph.load(home / "graph") if (home / "graph").is_dir() else None
-        classifier = _part(home, "classify", partial(load_classifier, graph=graph))
+        parts = {name for name in PARTS if _has(home, name, description)}
+        classes = _classes(home, description)
+        segmenter = load_segmenter(home / "segment") if "segment" in parts else None
+        classifier = _classifier(home, description) if "classify" in parts else None
         if segmenter is None and classifier is None:
             raise FileNotFoundError(
                 f"{home} holds neither a network (segment) nor a classifier (classify): name a "
@@ -89,7 +90,7 @@ class Model:
             None if segmenter is None else segmenter.to(where),
             None if classifier is None else classifier.to(where),
             settings,
-            {name: digest(home / name / WEIGHTS) for name in PARTS if _has(home, name)},
+            {name: digest(home / name / WEIGHTS) for name in sorted(parts)},
             description,
             precision,
         )
@@ -190,7 +191,11 @@ def _batch(photo: Photo) -> UInt8[Tensor, "1 3 h w"]:
 def _description(home: Path) -> dict[str, Any]:
     """model.json with its files checked, or what a run says in its place."""
     if not home.is_dir():
-        raise FileNotFoundError(f"{home} is no folder: name runs/NAME or a folder made by `export`")
+        old = set_aside(home)
+        kept = f" (an export was killed: rename {old}, or export again)" if old.is_dir() else ""
+        raise FileNotFoundError(
+            f"{home} is no folder: name runs/NAME or a folder made by `export`{kept}"
+        )
     described = read_json(home / DOCUMENT)
     if not described:
         if not (home / "index" / CLASSES).is_file():
@@ -215,17 +220,32 @@ def _description(home: Path) -> dict[str, Any]:
     return described
 
 
-def _classes(home: Path) -> ClassTable:
-    path = home / CLASSES if (home / DOCUMENT).is_file() else home / "index" / CLASSES
-    return ClassTable.parse(path.read_text(encoding="utf-8"))
+def set_aside(folder: Path) -> Path:
+    """Where the old model folder is while a new one takes its name."""
+    return folder.with_name(f".{folder.name}.old")
 
 
-def _part(home: Path, name: str, load: Callable[[Path], Any]) -> Any:
-    return load(home / name) if _has(home, name) else None
+def _readable(home: Path, name: str, description: Mapping[str, Any]) -> bool:
+    """Whether a file is there and, in a model folder, listed: what is not was never checked."""
+    return (home / name).is_file() and name in description.get("files", (name,))
 
 
-def _has(home: Path, name: str) -> bool:
-    return (home / name / WEIGHTS).is_file() and (home / name / CARD).is_file()
+def _has(home: Path, part: str, description: Mapping[str, Any]) -> bool:
+    return all(_readable(home, f"{part}/{file}", description) for file in (WEIGHTS, CARD))
+
+
+def _classes(home: Path, description: Mapping[str, Any]) -> ClassTable:
+    name = CLASSES if "files" in description else f"index/{CLASSES}"
+    if not _readable(home, name, description):
+        raise ValueError(f"{home / DOCUMENT} does not list {name}: copy or export the model again")
+    return ClassTable.parse((home / name).read_text(encoding="utf-8"))
+
+
+def _classifier(home: Path, description: Mapping[str, Any]) -> Classifier:
+    files = (f"graph/{file}" for file in (GRAPH_TENSORS, GRAPH_CARD))
+    known = all(_readable(home, name, description) for name in files)
+    graph = ClassGraph.load(home / "graph") if known else None
+    return load_classifier(home / "classify", graph)
 
 
 def _check_names(

@@ -19,7 +19,7 @@ from data.files import digest
 from data.manifest import CLASSES
 from knowledge.graph import CARD as GRAPH_CARD
 from knowledge.graph import TENSORS as GRAPH_TENSORS
-from stages.model import DOCUMENT, FORMAT, PARTS, Model, longest_side
+from stages.model import DOCUMENT, FORMAT, PARTS, Model, longest_side, set_aside
 from stages.nets.backbone import Backbone
 from stages.nets.classifier import CARD, WEIGHTS
 from stages.nets.onnx_graphs import SegmentationGraph, TagGraph, write_onnx
@@ -35,12 +35,14 @@ ABOUT = "Tagmask model"
 def export(folder: Path, to: Path, *, onnx: bool, note: Callable[[str], None]) -> None:
     """Write the model of the run in `folder` (runs/<name>) into `to`, whole or not at all.
 
-    A model folder that is there is replaced; `note` is told what was written.
+    A model folder that is there is replaced: it is set aside, and goes when the new one has its
+    name. What a killed export left aside comes back first. `note` is told what was written.
 
     Raises FileNotFoundError where the run has no network, ValueError where `to` is something else
     than a model folder, or the ONNX files cannot be made.
     """
-    to = to.absolute() if to.name else to.resolve()
+    to = to.resolve()
+    _recover(to)
     if to.exists() and not _replaceable(to):
         raise ValueError(f"{to} is there and is no model folder: give another folder with --to")
     if (folder / DOCUMENT).is_file():
@@ -50,13 +52,33 @@ def export(folder: Path, to: Path, *, onnx: bool, note: Callable[[str], None]) -
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
-        _fill(new, folder, model, name=to.resolve().name, graphs=_writer(onnx, note))
+        _fill(new, folder, model, name=to.name, graphs=_writer(onnx, note))
         Model.load(new, device="cpu")
-        shutil.rmtree(to, ignore_errors=True)
-        os.replace(new, to)
+        _publish(new, to)
     except BaseException:
         shutil.rmtree(new, ignore_errors=True)
         raise
+
+
+def _publish(new: Path, to: Path) -> None:
+    """Give the folder `new` the name `to`; what had it goes last, so that no kill loses both."""
+    old = set_aside(to)
+    if to.exists():
+        os.replace(to, old)
+    try:
+        os.replace(new, to)
+    except BaseException:
+        _recover(to)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover(to: Path) -> None:
+    """Undo or end a publication that was killed: the old folder gets its name back, or goes."""
+    old = set_aside(to)
+    if old.is_dir() and not to.exists():
+        os.replace(old, to)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _replaceable(to: Path) -> bool:

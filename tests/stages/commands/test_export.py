@@ -1,6 +1,7 @@
 """export: a folder that stands on its own, loads without the run, and is checked when it loads."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,9 +17,11 @@ from safetensors.torch import load_file, save_file
 from data.files import digest
 from data.labels import read_label
 from knowledge.classes import ClassTable
+from stages import model_folder
 from stages.commands import export, predict
-from stages.model import Model, _batch
+from stages.model import Model, _batch, set_aside
 from stages.nets.backbone import Backbone
+from stages.nets.classifier import WEIGHTS
 from stages.nets.onnx_graphs import with_plain_padding
 from tests.datasets import pixels
 
@@ -100,6 +103,84 @@ def test_an_export_is_replaced_and_nothing_else_is(run_folder, tmp_path, exporte
     with pytest.raises(ValueError, match="is an exported model already"):
         export.main([str(exported), "--to", str(tmp_path / "again")])
     assert not list(tmp_path.rglob(".*partial"))
+
+
+class Killed(BaseException):
+    """Stands in for a signal that ends the program: nothing after it is run."""
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_kill_while_publishing_loses_neither_model(
+    run_folder, exported, photos, monkeypatch, step
+) -> None:
+    """Killed before the first or the second rename; the next export goes on from what is left."""
+    wanted = Model.load(exported, device="cpu").predict(photos / "0.jpg")
+    calls: list[int] = []
+
+    def replace(source: Path, target: Path) -> None:
+        calls.append(1)
+        if len(calls) >= step:
+            raise Killed
+        os.rename(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(model_folder.os, "replace", replace)
+        patched.setattr(model_folder.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(Killed):
+            model_folder._publish(shutil.copytree(exported, exported.parent / "new"), exported)
+    old = set_aside(exported)
+    assert [exported.is_dir(), old.is_dir()] == [step == 1, step == 2]
+    if step == 2:
+        with pytest.raises(FileNotFoundError, match=r"an export was killed: rename .*\.model\.old"):
+            Model.load(exported)
+    assert (Model.load(old if step == 2 else exported).predict(photos / "0.jpg") == wanted).all()
+    assert export.main([str(run_folder), "--to", str(exported)]) == 0
+    assert not old.exists()
+    assert (Model.load(exported, device="cpu").predict(photos / "0.jpg") == wanted).all()
+
+
+def test_a_failing_export_brings_back_what_a_killed_one_set_aside(run_folder, exported) -> None:
+    exported.rename(set_aside(exported))
+    shutil.rmtree(run_folder)
+    with pytest.raises(FileNotFoundError):
+        export.main([str(run_folder), "--to", str(exported)])
+    assert Model.load(exported, device="cpu").classes.names
+    shutil.copytree(exported, set_aside(exported))  # killed after the second rename
+    with pytest.raises(FileNotFoundError):
+        export.main([str(run_folder), "--to", str(exported)])
+    assert not set_aside(exported).exists()
+    assert Model.load(exported, device="cpu").classes.names
+
+
+def test_a_link_to_a_model_folder_stays_a_link(run_folder, exported, tmp_path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(exported)
+    assert export.main([str(run_folder), "--to", str(link)]) == 0
+    assert link.is_symlink()
+    assert json.loads((exported / "model.json").read_text())["name"] == "model"
+
+
+def test_only_listed_files_are_read(exported, run_folder) -> None:
+    """What nobody hashed is no part of the model, whatever lies in the folder."""
+    path = exported / "model.json"
+    said = json.loads(path.read_text())
+    for part in ("segment", "classify"):
+        files = {name: sha for name, sha in said["files"].items() if not name.startswith(part)}
+        path.write_text(json.dumps({**said, "files": files}))
+        (exported / part / "model.safetensors").write_bytes(b"swapped")
+        model = Model.load(exported, device="cpu")
+        assert (model.segmenter is None) == (part == "segment")
+        assert (model.classifier is None) == (part == "classify")
+        assert part not in model.fingerprints
+        shutil.copyfile(run_folder / part / "model.safetensors", exported / part / WEIGHTS)
+    files = {name: sha for name, sha in said["files"].items() if name != "classes.json"}
+    path.write_text(json.dumps({**said, "files": files}))
+    with pytest.raises(ValueError, match=r"model\.json does not list classes\.json"):
+        Model.load(exported)
+    files = {name: sha for name, sha in said["files"].items() if not name.startswith("graph")}
+    path.write_text(json.dumps({**said, "files": files}))
+    with pytest.raises(ValueError, match="needs the class graph"):
+        Model.load(exported)
 
 
 def test_a_run_with_a_classifier_alone_and_none_at_all(run_folder, photos, tmp_path) -> None:
