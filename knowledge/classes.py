@@ -17,6 +17,8 @@ Colour = tuple[int, int, int]
 
 BACKGROUND = "background"
 """The name of label 0, which no class may carry."""
+BYTE_CLASSES = 254
+"""Classes of 8-bit label files: 0 is the background and 255 means "ignore"; more take 16 bits."""
 MOST_CLASSES = 254
 """Labels are bytes: 0 is the background and 255 means "ignore"."""
 
