@@ -5,9 +5,10 @@ the classes of VOC. With VOC's own masks, which win where a photo has both, they
 the 10,582 photos of `train_aug`, i.e. VOC's train and all of SBD without VOC's val.
 """
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -54,8 +55,8 @@ def train_aug(sbd: Path, voc: Path) -> list[str]:
 
 def sources(sbd: Path, voc: Path) -> list[Source]:
     """A mask for every photo that VOC or SBD has one for, VOC's first, sorted by id."""
-    drawn = {path.stem: path for path in (voc / DRAWN).glob("*.png")}
-    ours = {path.stem: path for path in (sbd / "cls").glob("*.mat")}
+    drawn = {path.stem: path for path in (voc / DRAWN).glob("[!.]*.png")}
+    ours = {path.stem: path for path in (sbd / "cls").glob("[!.]*.mat")}
     if not drawn or not ours:
         lacking = voc / DRAWN if not drawn else sbd / "cls"
         raise FileNotFoundError(f"{lacking} holds no masks: check both folders")
@@ -63,13 +64,23 @@ def sources(sbd: Path, voc: Path) -> list[Source]:
     return [Source(one, drawn.get(one) or ours[one], one in drawn) for one in ids]
 
 
+def made_from(found: Sequence[Source]) -> dict[str, Any]:
+    """What tells one build from another: number and digest of ids, origins and sizes in bytes."""
+    state = hashlib.sha256()
+    for one in found:
+        state.update(f"{one.id} {one.from_voc} {one.path.stat().st_size}\n".encode())
+    return {"source": "SBD and VOC", "masks": len(found), "sha256": state.hexdigest()}
+
+
 def write_mask(folder: Path, source: Source) -> str:
-    """Write one mask as palette PNG to `folder/<id>.png`; returns the id.
+    """Write one mask as palette PNG to `folder/<id>.png`, unless it is there; returns the id.
 
     Raises `ValueError` naming the file that cannot be read or holds other values than labels.
     """
-    label = read_label(source.path) if source.from_voc else read_mat(source.path)
-    write_label(folder / f"{source.id}.png", label, VOC)
+    path = folder / f"{source.id}.png"
+    if not path.is_file():
+        label = read_label(source.path) if source.from_voc else read_mat(source.path)
+        write_label(path, label, VOC)
     return source.id
 
 

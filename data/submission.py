@@ -81,7 +81,9 @@ def faults(
     found: list[str] = []
     seen: set[str] = set()
     for name, content in _members(results):
-        if name not in wanted:
+        if name in seen:
+            found.append(f"{name} is there more than once")
+        elif name not in wanted:
             found.append(f"{name} does not belong there: only {tree(competition)}/<id>.png does")
         else:
             seen.add(name)

@@ -7,7 +7,8 @@ python run_pipeline.py build voc-submission predictions results.tgz --voc VOCdev
 python run_pipeline.py build check-submission results.tgz --voc VOCdevkit/VOC2012
 
 Masks are for scoring and for the declared upper bound. `--recipe coco` draws its own: build them
-only for other tools. Nothing is downloaded without --download, and nothing is overwritten.
+only for other tools. A build of masks that was killed goes on when it is started again. Nothing is
+downloaded without --download, and nothing is overwritten.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
-from data import coco, coco_masks, download, sbd, submission
+from data import built, coco, coco_masks, download, sbd, submission
 from data.coco_json import read_boxes, read_categories
 from data.coco_layout import instances_file, instances_files, number
 from data.files import digest
@@ -59,7 +60,7 @@ def _sbd(asked: argparse.Namespace, bar: Bar) -> int:
             "unpack both again"
         )
     sbd.check_list(voc, ids)
-    folder = _fresh(asked.out or voc / sbd.AUGMENTED)
+    folder = built.begin(asked.out or voc / sbd.AUGMENTED, sbd.made_from(found))
     outcomes = map_unordered(
         partial(sbd.write_mask, folder), found, workers=asked.workers, name=lambda one: one.id
     )
@@ -97,8 +98,9 @@ def _coco_masks(asked: argparse.Namespace, bar: Bar) -> int:
     classes = coco.table_of(read_categories(files[0]), files[0])
     photos = [photo for path in files for photo in _listed(path)]
     outlines = coco_masks.find_outlines(files, {number(one.id) for one in photos}, classes)
-    folder = _fresh(asked.out)
     policy = coco_masks.Policy(asked.overlap, asked.crowd)
+    digests = {path.name: digest(path) for path in files}
+    folder = built.begin(asked.out, {**policy._asdict(), "files": digests})
     items = [(photo, outlines[number(photo.id)]) for photo in photos]
     context = Context(workers=asked.workers, listener=bar)
     undrawn = draw_masks(folder, policy, classes, items=items, context=context)
@@ -151,14 +153,6 @@ def _sizes(asked: argparse.Namespace, bar: Bar) -> dict[str, tuple[int, int]]:
     ids = every_id(path)
     photos = submission.sizes(asked.voc / "JPEGImages", ids)
     return dict(bar.track(photos, total=len(ids), unit="photos"))
-
-
-def _fresh(folder: Path) -> Path:
-    """The folder, made; `ValueError` where it holds something already."""
-    if folder.is_dir() and any(folder.iterdir()):
-        raise ValueError(f"{folder} is not empty: give another folder, or remove it first")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _parser() -> argparse.ArgumentParser:

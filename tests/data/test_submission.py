@@ -159,6 +159,26 @@ def test_links_and_odd_members_of_an_archive_are_faults(tmp_path: Path) -> None:
     assert "does not belong there" in found[1]
 
 
+@pytest.mark.parametrize("suffix", [".tgz", ".zip"])
+def test_a_member_that_is_there_twice_is_a_fault(
+    predictions: Path, tmp_path: Path, suffix: str
+) -> None:
+    """Which of the two a server keeps, nobody knows."""
+    archive, name = tmp_path / f"a{suffix}", f"{TREE}/2008_000006.png"
+    submission.pack(predictions, archive, sizes=SIZES)
+    content = (predictions / "2008_000006.png").read_bytes()
+    if suffix == ".zip":
+        with zipfile.ZipFile(archive, "a") as packed, pytest.warns(UserWarning, match="Duplicate"):
+            packed.writestr(name, content)
+    else:
+        with tarfile.open(archive) as whole:
+            members = [(one, whole.extractfile(one).read()) for one in whole]  # type: ignore[union-attr]
+        with tarfile.open(archive, "w:gz") as again:
+            for member, bytes_of in [*members, members[0]]:
+                again.addfile(member, io.BytesIO(bytes_of))
+    assert submission.faults(archive, sizes=SIZES) == [f"{name} is there more than once"]
+
+
 def test_sizes_are_those_of_the_photos(tmp_path: Path) -> None:
     write_photo(tmp_path / "2008_000006.jpg", size=(24, 32))
     assert dict(submission.sizes(tmp_path, ["2008_000006"])) == {"2008_000006": (24, 32)}

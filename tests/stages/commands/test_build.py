@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import sbd
 from data.labels import read_label
 from data.manifest import Manifest
 from data.masks import MaskIndex
@@ -14,7 +15,7 @@ from pipeline.context import Context
 from stages import index, masks
 from stages.commands.build import main
 from tests.coco_files import thing, write_coco
-from tests.data.test_sbd import write_sbd
+from tests.data.test_sbd import write_mat, write_sbd
 from tests.datasets import write_list, write_photo
 
 
@@ -32,16 +33,79 @@ def test_sbd_becomes_a_folder_of_masks_and_a_list(
     assert "2 of VOC, 1 of SBD" in said.out
     assert "train_aug has 10,582 photos" in said.err
     folder = voc / "SegmentationClassAug"
-    assert sorted(path.name for path in folder.iterdir()) == ["a.png", "b.png", "v.png"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "a.png", "b.png", "build.json", "v.png",
+    ]  # fmt: skip
     train_aug = voc / "ImageSets" / "Segmentation" / "train_aug.txt"
     assert train_aug.read_text() == "a\nb\n"
-    with pytest.raises(ValueError, match="is not empty"):
-        _main("sbd", tmp_path, voc, "--workers", 1)
     out = tmp_path / "again"
     assert _main("sbd", tmp_path, voc, "--out", out, "--compare", folder, "--workers", 2) == 0
     said = capsys.readouterr()
     assert "0 masks missing there" in said.out
     assert "0 of 3 masks differ" in said.out
+
+
+def _times(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("[!.]*.png")}
+
+
+def test_a_killed_build_of_sbd_goes_on_and_another_stays_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    annotations, voc = write_sbd(tmp_path)
+    folder = voc / "SegmentationClassAug"
+    write = sbd.write_mask
+
+    def killed(folder: Path, source: sbd.Source) -> str:
+        if source.id == "b":
+            (folder / ".b.partial.png").write_bytes(b"half")  # what a kill leaves
+            raise KeyboardInterrupt
+        return write(folder, source)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sbd, "write_mask", killed)
+        with pytest.raises(KeyboardInterrupt):
+            _main("sbd", tmp_path, voc, "--workers", 1)
+    before = _times(folder)
+    assert before.keys() == {"a.png"}
+    assert _main("sbd", tmp_path, voc, "--workers", 1) == 0
+    after = _times(folder)
+    assert after.keys() == {"a.png", "b.png", "v.png"}
+    assert after["a.png"] == before["a.png"]
+    assert not list(folder.glob(".*partial*"))
+    assert _main("sbd", tmp_path, voc, "--workers", 1) == 0
+    assert _times(folder) == after
+    write_mat(annotations / "cls" / "b.mat", np.zeros((60, 80), np.uint8))
+    with pytest.raises(ValueError, match="made with another sha256: give another folder"):
+        _main("sbd", tmp_path, voc, "--workers", 1)
+    (folder / "build.json").unlink()
+    with pytest.raises(ValueError, match="SegmentationClassAug is not empty"):
+        _main("sbd", tmp_path, voc, "--workers", 1)
+    assert _times(folder) == after
+
+
+def test_a_killed_build_of_coco_goes_on_with_its_own_policy_alone(tmp_path: Path) -> None:
+    root, out = tmp_path / "coco", tmp_path / "out"
+    write_coco(root, "train2014", {"a": [thing(18)], "b": [thing(1)], "c": []})
+    words = ("coco-masks", root, out, "--workers", 1)
+    assert _main(*words) == 0
+    policy, before = (out / "policy.json").read_bytes(), _times(out)
+    (out / "policy.json").unlink()
+    (out / "b.png").unlink()
+    for flags in (("--crowd", "class"), ("--overlap", "smaller")):
+        with pytest.raises(ValueError, match=f"made with another {flags[0][2:]}: give another"):
+            _main(*words, *flags)
+    assert not (out / "b.png").exists()
+    assert _main(*words) == 0
+    after = _times(out)
+    assert {name for name in after if after[name] != before.get(name)} == {"b.png"}
+    assert (out / "policy.json").read_bytes() == policy
+    write_coco(root, "train2014", {"a": [thing(18)], "b": [thing(18)], "c": []})
+    with pytest.raises(ValueError, match="made with another files: give another"):
+        _main(*words)
+    (out / "build.json").write_text("{")
+    with pytest.raises(ValueError, match=r"build\.json is damaged"):
+        _main(*words)
 
 
 def test_a_list_and_an_archive_of_somebody_else_stay(tmp_path: Path) -> None:
