@@ -35,6 +35,32 @@ def test_a_photo_is_done_where_all_its_files_are(tmp_path: Path) -> None:
     assert not outputs.done(photo)
 
 
+@pytest.mark.parametrize("left", [b"", bytes(90), "half"])
+@pytest.mark.parametrize("name", ["masks/x.png", "overlays/x.jpg"])
+def test_what_a_power_cut_left_is_not_done(tmp_path: Path, name: str, left: bytes | str) -> None:
+    outputs, photo = Outputs(tmp_path / "out", TABLE), taken(tmp_path / "a" / "x.jpg")
+    outputs.write(finding(photo))
+    path = tmp_path / "out" / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if isinstance(left, str) else left)
+    assert not outputs.done(photo)
+    path.write_bytes(whole)
+    assert outputs.done(photo)
+
+
+def test_files_appear_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs, photo = Outputs(tmp_path / "out", TABLE), taken(tmp_path / "a" / "x.jpg")
+
+    def refuse(*_: object) -> None:
+        raise OSError("killed here")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="killed here"):
+        outputs.write(finding(photo))
+    files = [file.name for file in (tmp_path / "out").rglob("*") if file.is_file()]
+    assert files == [".x.partial.png"]
+
+
 def test_another_photo_of_the_same_name_is_not_taken_for_done(tmp_path: Path) -> None:
     outputs, photo = Outputs(tmp_path / "out", TABLE), taken(tmp_path / "a" / "x.jpg")
     outputs.write(finding(photo))
