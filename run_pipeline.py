@@ -27,6 +27,8 @@ from pipeline.graph import Pipeline, Stage
 from pipeline.key import places
 from pipeline.memory import peak_bytes
 from pipeline.survey import Survey
+from stages.classify import Config as Classify
+from stages.features import Config as Features
 from stages.headline import headline
 from stages.masks import beside, known
 from stages.recipes import RECIPES, Recipe
@@ -39,14 +41,23 @@ def shared(recipe: Recipe) -> list[Stage]:
         return Stage(name, f"stages.{name}", section, getattr(recipe, section), inputs)
 
     found = beside(recipe.masks, recipe.dataset.root)
+    frozen = features(recipe.classify)
     return [
         stage("index", "dataset"),
         Stage("masks", "stages.masks", "masks", found, ("index",)),
         stage("graph", "graph", "index"),
-        stage("classify", "classify", "index", "graph"),
+        *frozen,
+        stage("classify", "classify", "index", "graph", *(one.name for one in frozen)),
         stage("cams", "cams", "index", "graph", "classify"),
         *labelling(recipe),
     ]
+
+
+def features(classify: Classify) -> list[Stage]:
+    """Features of the backbone as it came, where the classifier's head is trained on them."""
+    if not classify.epochs_head:
+        return []
+    return [Stage("features", "stages.features", "classify", Features.of(classify), ("index",))]
 
 
 def labelling(recipe: Recipe) -> list[Stage]:

@@ -2,13 +2,14 @@
 
     python run_pipeline.py --only classify --classify.graph-weight 0.1 --classify.seed 1
 
-Reads the artifacts of `index` (photos and tags, never a mask) and `graph`; writes
+Reads the artifacts of `index` (photos and tags, never a mask) and `graph`, and of `features` where
+the head is trained on them; writes
 
 - model.safetensors, model.json: the classifier, and how to build it again;
 - metrics.jsonl: loss and learning rate by phase and epoch;
 - scores.json: average precision by class and its mean on val, and on train beside it.
 
-Two phases: the head alone on the backbone's features, computed once (`epochs_head`), then the whole
+Two phases: the head alone on features of the backbone as it came (`epochs_head`), then the whole
 network end to end (`epochs`); either may be 0. A killed training continues from its checkpoint.
 """
 
@@ -127,36 +128,33 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     graph = ClassGraph.load(inputs["graph"])
     graph.check(manifest.classes.names)
     classifier = _classifier(config, graph).to(pick_device(context.device))
-    _train_head(config, manifest, classifier, context, out=out)
+    if config.epochs_head:
+        features = inputs["features"]
+        _train_head(config, manifest, classifier, context, features=features, out=out)
     _train_all(config, manifest, classifier, context, out=out)
-    scores = tag_scores(classifier, manifest, branch=config.scored, context=context)
+    same = config.epochs == 0 or config.backbone_lr == 0
+    scores = tag_scores(
+        classifier,
+        manifest,
+        branch=config.scored,
+        context=context,
+        features=inputs.get("features") if same else None,
+    )
     save_classifier(classifier, out, extra={"graph": graph.card, "seed": config.seed})
     with replacing(out / "scores.json") as path:
         path.write_text(json.dumps(scores, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    for spent in ("checkpoint.pt", "pooled.safetensors"):
-        (out / spent).unlink(missing_ok=True)
+    (out / "checkpoint.pt").unlink(missing_ok=True)
 
 
 def _classifier(config: Config, graph: Any) -> "Classifier":
     import torch
 
-    from stages.nets.backbone import build_backbone
+    from stages.features import Config as Features
+    from stages.features import initial_backbone
     from stages.nets.classifier import Classifier
 
-    weights: str | Path = config.weights
-    if config.weights == "file":
-        if config.weights_file is None:
-            raise ValueError("--classify.weights file needs --classify.weights-file PATH")
-        weights = config.weights_file
     torch.manual_seed(config.seed)
-    backbone = build_backbone(
-        config.backbone,
-        output_stride=config.output_stride,
-        weights=weights,
-        frozen_norm=config.frozen_norm,
-        conv_head=config.conv_head,
-        supervision=config.weights_supervision,
-    )
+    backbone = initial_backbone(Features.of(config))
     return Classifier(
         backbone,
         graph.names,
@@ -169,26 +167,24 @@ def _classifier(config: Config, graph: Any) -> "Classifier":
 
 
 def _train_head(
-    config: Config, manifest: "Manifest", classifier: "Classifier", context: Context, *, out: Path
+    config: Config,
+    manifest: "Manifest",
+    classifier: "Classifier",
+    context: Context,
+    *,
+    features: Path,
+    out: Path,
 ) -> None:
     """Phase 0: linear weights and graph branch on pooled features of whole photos, mirrored too."""
-    if config.epochs_head == 0:
-        return
     import torch
 
     from stages.nets.classifier import tag_loss
     from stages.nets.fit import SCHEDULES, fit
-    from stages.nets.pooled import kept_features, pooled_loader
+    from stages.nets.pooled import pooled_loader, read_pooled
     from stages.nets.streams import one_thread
 
     photos = manifest.split("train")
-    features = kept_features(
-        out / "pooled.safetensors",
-        classifier,
-        manifest,
-        context=context,
-        scales=config.scales_head,
-    )
+    seen = read_pooled(features, photos, "views")
     device = classifier.linear.weight.device
 
     def step(batch: tuple["torch.Tensor", "torch.Tensor"]) -> "torch.Tensor":
@@ -208,7 +204,7 @@ def _train_head(
             ),
             SCHEDULES[config.schedule](config.warmup),
             pooled_loader(
-                features,
+                seen,
                 manifest.tag_matrix(photos),
                 batch_size=config.batch_size,
                 seed=config.seed,

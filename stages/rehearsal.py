@@ -228,10 +228,12 @@ def smaller(kind: str, config: Any, device: str) -> Any:
 
     Nothing is fetched: where timm's weights are not on this machine, random ones take as long.
     """
-    if kind not in NETS:
+    if kind not in ("features", *NETS):
         return config
     if config.weights == "imagenet" and not weights_here(config.backbone):
         config = config.model_copy(update={"weights": "scratch", "frozen_norm": False})
+    if kind == "features":
+        return config
     fields = type(config).model_fields
     changes = {name: min(n, getattr(config, name)) for name, n in PASSES.items() if name in fields}
     along = config.epochs > 0 if kind == "classify" else config.features == "trained"

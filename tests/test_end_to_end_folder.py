@@ -16,7 +16,10 @@ from knowledge.graph import ClassGraph
 from stages.masks import SUFFIXES
 from tests.program import Program, states
 
-TAGGED = ("index", "graph", "classify", "cams", "walk", "labels-first", "rescore", "labels")
+TAGGED = (
+    *("index", "graph", "features", "classify", "cams", "walk"),
+    *("labels-first", "rescore", "labels"),
+)
 """What is made from photos and tags alone."""
 TINY = (
     *("--recipe", "folder", "--dataset.classes", "demo", "--dataset.val-fraction", "0.25"),

@@ -21,6 +21,7 @@ from tests.datasets import write_mask, write_voc
 BEFORE_SCORING = (
     "index",
     "graph",
+    "features",
     "classify",
     "cams",
     "walk",
@@ -93,6 +94,7 @@ def test_keys_up_to_the_network_do_not_depend_on_masks(tmp_path: Path) -> None:
     other = keys()
     shutil.rmtree(masks)
     without = keys()
+    assert set(BEFORE_SCORING) <= set(before)
     for name in BEFORE_SCORING:
         assert before[name] == other[name] == without[name], name
     for name in ("masks", "inspect", "evaluate", "report"):

@@ -1,13 +1,16 @@
 """Mean features of whole photos: what a classifier scores, and what its head can be trained on."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, UInt8
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -62,59 +65,98 @@ def indexed_photo(path: Callable[[Photo], Path], photo: Photo) -> UInt8[np.ndarr
     return image
 
 
-def pooled_features(
+@dataclass(frozen=True)
+class Views:
+    """What of a photo is seen beside the whole photo at its own size: nothing, unless told."""
+
+    scales: tuple[float, ...] = ()
+    flip: bool = False
+    """Also the mirror images, after all scales."""
+
+    def __len__(self) -> int:
+        return len(self.scales) * (1 + self.flip)
+
+
+def pooled_views(
     classifier: Classifier,
     manifest: Manifest,
     photos: Sequence[Photo],
     *,
+    views: Views,
     context: Context,
-    scales: Sequence[float] = (1.0,),
-    flip: bool = False,
-) -> Float32[Tensor, "n views d"]:
-    """f of every photo at each scale, then, with `flip`, mirrored; in the order of `photos`."""
+) -> Iterator[tuple[Photo, Float32[Tensor, " d"], Float32[Tensor, "v d"]]]:
+    """f of every photo as it is, and of its `views`, on the CPU; in order of the photos' sizes.
+
+    Raises ValueError, naming the file, where a photo no longer has the size that the index says.
+    """
     classifier.eval()
     device = classifier.linear.weight.device
-    found: dict[str, Tensor] = {}
 
-    def pooled(given: tuple[list[Photo], Images]) -> tuple[list[Photo], Tensor]:
-        batch, images = given
-        sized = [resized(images.to(device), scale) for scale in scales]
-        seen = []
-        for view in [*sized, *(image.flip(-1) for image in sized if flip)]:
+    def pooled(given: tuple[list[Photo], Images]) -> tuple[list[Photo], Tensor, Tensor]:
+        batch, images = given[0], given[1].to(device)
+
+        def seen(image: Tensor) -> Tensor:
             with torch.no_grad(), autocast(context.precision, device):
-                seen.append(classifier.pooled(view))
-        return batch, torch.stack(seen, dim=1).cpu()
+                return classifier.pooled(image).cpu()
+
+        sized = {scale: resized(images, scale) for scale in views.scales}
+        found = [seen(image) for image in sized.values()]
+        plain = found[views.scales.index(1.0)] if 1.0 in sized else seen(images)
+        found += [seen(image.flip(-1)) for image in sized.values() if views.flip]
+        return batch, plain, torch.stack(found, dim=1) if found else plain[:, None][:, :0]
 
     batches = photo_batches(manifest, photos, device=device, workers=context.workers)
-    for batch, features in in_streams(pooled, batches, device=device, streams=context.workers):
-        found.update(zip((photo.id for photo in batch), features, strict=True))
+    for batch, plain, found in in_streams(pooled, batches, device=device, streams=context.workers):
+        yield from zip(batch, plain, found, strict=True)
+
+
+def plain_features(
+    classifier: Classifier, manifest: Manifest, photos: Sequence[Photo], *, context: Context
+) -> Float32[Tensor, "n d"]:
+    """f of every photo as it is, in the order of `photos`."""
+    found: dict[str, Tensor] = {}
+    made = pooled_views(classifier, manifest, photos, views=Views(), context=context)
+    for photo, plain, _ in made:
+        found[photo.id] = plain
         context.listener.progress(len(found), len(photos), "photos")
     if not photos:
-        return torch.zeros(0, len(scales) * (1 + flip), classifier.linear.in_features)
+        return torch.zeros(0, classifier.linear.in_features)
     return torch.stack([found[photo.id] for photo in photos])
 
 
-def kept_features(
-    path: Path,
-    classifier: Classifier,
-    manifest: Manifest,
-    *,
-    context: Context,
-    scales: Sequence[float],
-) -> Float32[Tensor, "n views d"]:
-    """`pooled_features` of the train photos, mirrored too; kept at `path` for a resumed run."""
-    if not path.exists():
-        features = pooled_features(
-            classifier,
-            manifest,
-            manifest.split("train"),
-            context=context,
-            scales=scales,
-            flip=True,
-        )
-        with replacing(path) as temporary:
-            save_file({"features": features.contiguous()}, temporary)
-    return load_file(path)["features"]
+def file_of(folder: Path, photo: Photo) -> Path:
+    """Where `write_pooled` keeps the features of a photo."""
+    return folder / f"{photo.id}.safetensors"
+
+
+def write_pooled(
+    folder: Path, photo: Photo, plain: Float32[Tensor, " d"], views: Float32[Tensor, "v d"]
+) -> None:
+    """Keep the features of one photo below `folder`."""
+    kept = {"plain": plain.contiguous()}
+    if len(views):
+        kept["views"] = views.contiguous()
+    with replacing(file_of(folder, photo)) as temporary:
+        save_file(kept, temporary)
+
+
+def read_pooled(
+    folder: Path, photos: Sequence[Photo], kind: Literal["plain", "views"]
+) -> Float32[Tensor, "n ..."]:
+    """What `write_pooled` kept of these photos: "plain" n d, or "views" n v d.
+
+    Raises ValueError naming the file that is missing or damaged, or has no views.
+    """
+    return torch.stack([_read(file_of(folder, photo), kind) for photo in photos])
+
+
+def _read(path: Path, kind: str) -> Tensor:
+    try:
+        return load_file(path)[kind]
+    except (OSError, KeyError, SafetensorError) as error:
+        raise ValueError(
+            f"{path} holds no {kind} features ({error}): make them again with --force features"
+        ) from error
 
 
 def pooled_loader(

@@ -12,6 +12,7 @@ STAGES = (
     "index",
     "masks",
     "graph",
+    "features",
     "classify",
     "cams",
     "walk",

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from data.manifest import Manifest
 from knowledge.graph import ClassGraph
 from pipeline.context import Context
-from stages import classify
-from stages.nets.classifier import load_classifier
+from stages import classify, features
+from stages.nets.classifier import Classifier, load_classifier
+from stages.nets.tag_scores import tag_scores
 from tests.stages.conftest import TinyRun
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -65,7 +66,11 @@ def run(
 ) -> dict[str, Any]:
     out.mkdir(parents=True, exist_ok=True)
     config = classify.Config(**{**SMALL, **changes})
-    classify.run(config, tiny_run.inputs, out, context or tiny_run.context)
+    inputs = dict(tiny_run.inputs)
+    if config.epochs_head:
+        inputs["features"] = out.with_name(f"{out.name}-features")
+        features.run(features.Config.of(config), inputs, inputs["features"], tiny_run.context)
+    classify.run(config, inputs, out, context or tiny_run.context)
     found: dict[str, Any] = json.loads((out / "scores.json").read_text())
     return found
 
@@ -153,6 +158,29 @@ def test_a_backbone_with_rate_zero_stays_as_it_came(tiny_run: TinyRun, tmp_path:
     assert not torch.equal(head["linear.weight"], both["linear.weight"])
 
 
+def test_a_frozen_backbone_is_scored_without_a_forward_pass(
+    tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tags are scored on kept features: the same numbers as from the photos themselves."""
+    scores = run(tiny_run, tmp_path / "out", epochs=0)
+    classifier = load_classifier(tmp_path / "out", ClassGraph.load(tiny_run.inputs["graph"]))
+    manifest = Manifest.of(tiny_run.inputs, tiny_run.context.places)
+    again = tag_scores(classifier, manifest, branch="fused", context=tiny_run.context)
+    assert again["branches"] == pytest.approx(scores["branches"])
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a forward pass through a backbone whose features are kept")
+
+    monkeypatch.setattr(Classifier, "features", refuse)
+    kept = tmp_path / "out-features"
+    config = classify.Config(**{**SMALL, "epochs": 0})
+    (tmp_path / "more").mkdir()
+    inputs = {**tiny_run.inputs, "features": kept}
+    classify.run(config, inputs, tmp_path / "more", tiny_run.context)
+    for name in ("model.safetensors", "scores.json"):
+        assert (tmp_path / "more" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
 def test_without_val_photos_there_is_no_map(tiny_run: TinyRun, tmp_path: Path) -> None:
     lines = (tiny_run.inputs["index"] / "manifest.jsonl").read_text().splitlines()
     kept = [line for line in lines if json.loads(line)["split"] == "train"]
@@ -174,10 +202,11 @@ def test_a_weight_file_enters_the_key_and_is_asked_for(tiny_run: TinyRun, tmp_pa
     assert classify.sources(classify.Config()) == {}
     with_file = classify.Config(weights="file", weights_file=path)
     assert classify.sources(with_file) == {"weights_file w.safetensors": path}
-    with pytest.raises(ValueError, match=r"--classify\.weights-file"):
-        run(tiny_run, tmp_path / "out", weights="file")
-    with pytest.raises(FileNotFoundError, match=r"w\.safetensors"):
-        run(tiny_run, tmp_path / "out", weights="file", weights_file=path)
+    for epochs in (0, 1):  # with and without the stage that makes features
+        with pytest.raises(ValueError, match=r"--classify\.weights-file"):
+            run(tiny_run, tmp_path / "out", weights="file", epochs_head=epochs)
+        with pytest.raises(FileNotFoundError, match=r"w\.safetensors"):
+            run(tiny_run, tmp_path / "out", weights="file", weights_file=path, epochs_head=epochs)
 
 
 def test_a_graph_of_other_classes_is_refused(tiny_run: TinyRun, tmp_path: Path) -> None:
@@ -190,7 +219,7 @@ def test_a_graph_of_other_classes_is_refused(tiny_run: TinyRun, tmp_path: Path) 
         run(tiny_run, tmp_path / "out")
 
 
-@pytest.mark.parametrize("stage", ["classify", "cams"])
+@pytest.mark.parametrize("stage", ["classify", "features", "cams"])
 def test_settings_load_nothing_heavy(stage: str) -> None:
     heavy = "{'torch', 'timm', 'torch_geometric', 'numpy'}"
     code = f"import sys, stages.{stage}; sys.exit(', '.join({heavy} & set(sys.modules)) or 0)"

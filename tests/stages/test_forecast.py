@@ -8,7 +8,9 @@ from data.manifest import Manifest
 from data.records import Photo
 from knowledge.classes import DEMO
 from pipeline.graph import Stage
+from stages import rehearsal
 from stages.classify import Config as Classify
+from stages.features import Config as Features
 from stages.forecast import Cost, forecast
 from stages.rehearsal import Measured, Rehearsal, Segment, Watch, sample, smaller
 from stages.segment import Config as Net
@@ -109,3 +111,14 @@ def test_trainings_are_rehearsed_with_fewer_passes() -> None:
     net = Net(weights="classifier", features="cached", epochs=1, batch_size=16)
     assert smaller("segment", net, "cpu") == net
     assert smaller("labels", net, "cpu") is net
+
+
+def test_features_are_rehearsed_as_they_are_with_weights_that_are_here(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fetched = Features.of(Classify(weights="imagenet", frozen_norm=True))
+    monkeypatch.setattr(rehearsal, "weights_here", lambda name: True)
+    assert smaller("features", fetched, "cpu") == fetched
+    monkeypatch.setattr(rehearsal, "weights_here", lambda name: False)
+    random = smaller("features", fetched, "cpu")
+    assert (random.weights, random.frozen_norm) == ("scratch", False)
