@@ -53,7 +53,9 @@ def fitted(label: Integer[np.ndarray, "*size"], classes: int) -> Integer[np.ndar
     wanted = label_type(classes)
     if label.dtype == wanted:
         return label
-    return np.where(ignored(label), ignore_of(classes), label).astype(wanted)
+    found = label.astype(wanted)
+    found[ignored(label)] = ignore_of(classes)
+    return found
 
 
 def read_label(path: Path) -> Integer[np.ndarray, "h w"]:
@@ -73,7 +75,9 @@ def read_label(path: Path) -> Integer[np.ndarray, "h w"]:
             f"{path} holds label {worst}; a 16-bit file holds 0..{MOST_CLASSES} and {FILE_IGNORE} "
             f"to ignore{coco_hint(worst, MOST_CLASSES)}"
         )
-    return np.where(blank, WIDE_IGNORE, numbers).astype(np.int16)
+    label = numbers.astype(np.int16)
+    label[blank] = WIDE_IGNORE
+    return label
 
 
 def write_label(path: Path, label: Integer[np.ndarray, "h w"], classes: ClassTable) -> None:
@@ -91,7 +95,9 @@ def label_image(label: Integer[np.ndarray, "h w"], classes: ClassTable, name: st
     """What `write_label` writes, not yet in a file; `name` is for messages."""
     check_label(label, len(classes), name)
     if len(classes) > BYTE_CLASSES:
-        return Image.fromarray(np.where(ignored(label), FILE_IGNORE, label).astype(np.uint16))
+        numbers = label.astype(np.uint16)
+        numbers[ignored(label)] = FILE_IGNORE
+        return Image.fromarray(numbers)
     image = Image.fromarray(fitted(label, len(classes)))
     image.putpalette(classes.palette())
     return image

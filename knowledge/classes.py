@@ -19,8 +19,9 @@ BACKGROUND = "background"
 """The name of label 0, which no class may carry."""
 BYTE_CLASSES = 254
 """Classes of 8-bit label files: 0 is the background and 255 means "ignore"; more take 16 bits."""
-MOST_CLASSES = 254
-"""Labels are bytes: 0 is the background and 255 means "ignore"."""
+MOST_CLASSES = 1000
+"""ImageNet's number. 16 bits would hold more; the limit is what everything else was made for: a
+confusion matrix of 8 MB, and scores of every class at every pixel (0.75 GB for 500 x 375)."""
 
 
 class Class(NamedTuple):
@@ -43,10 +44,10 @@ class Class(NamedTuple):
 
 
 def voc_colour(label: int) -> Colour:
-    """Colour of `label` (0..255) in the PASCAL VOC palette.
+    """Colour of `label` (0..255) in the PASCAL VOC palette, and of any label by the same rule.
 
     Bit 3k of the label becomes bit 7 - k of red, bit 3k + 1 of green, bit 3k + 2 of blue
-    (function VOClabelcolormap of the VOC devkit).
+    (function VOClabelcolormap of the VOC devkit). No two labels below 2^24 share a colour.
     """
     red = green = blue = 0
     for k in range(8):
@@ -61,7 +62,7 @@ class ClassTable:
     """The classes of a data set in label order, background not among them.
 
     Raises ValueError where labels are not 1..C in order, where a name is empty, carries control
-    characters, appears twice or is "background", and beyond 254 classes.
+    characters, appears twice or is "background", and beyond 1000 classes.
     """
 
     name: str
@@ -72,9 +73,9 @@ class ClassTable:
             raise ValueError(f"class table {self.name!r} has no classes: name at least one")
         if len(self.classes) > MOST_CLASSES:
             raise ValueError(
-                f"class table {self.name!r} has {len(self.classes)} classes; a label PNG holds at "
-                f"most {MOST_CLASSES} beside background (0) and ignore (255): merge some, or list "
-                "those to keep in a text file and set --dataset.names"
+                f"class table {self.name!r} has {len(self.classes)} classes; at most "
+                f"{MOST_CLASSES} fit, beside the background: merge some, or list those to keep in "
+                "a text file and set --dataset.names"
             )
         seen: dict[str, int] = {}
         for label, entry in enumerate(self.classes, start=1):
@@ -115,11 +116,27 @@ class ClassTable:
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and _folded(name) in self._indices
 
+    @property
+    def colours(self) -> tuple[Colour, ...]:
+        """Colours of the labels 0 (black) to C."""
+        return (voc_colour(0), *(entry.colour for entry in self.classes))
+
+    @property
+    def ignore_colour(self) -> Colour:
+        """That of ignored pixels: what the VOC palette has for their number in a file.
+
+        VOC's pale (224, 224, 192) for 255; beyond 254 classes that of 65535.
+        """
+        return voc_colour(255 if len(self.classes) <= BYTE_CLASSES else 65535)
+
     def palette(self) -> list[int]:
         """768 bytes for a PNG's palette: the classes' colours, the VOC palette elsewhere.
 
-        0 is black and 255 (ignore) is VOC's pale (224, 224, 192).
+        0 is black and 255 (ignore) is VOC's pale (224, 224, 192). Raises ValueError beyond 254
+        classes.
         """
+        if len(self.classes) > BYTE_CLASSES:
+            raise ValueError(f"{len(self.classes)} classes fit no palette: use their colours")
         colours = [voc_colour(label) for label in range(256)]
         for entry in self.classes:
             colours[entry.label] = entry.colour
@@ -156,8 +173,7 @@ class ClassTable:
 
 
 def _table(rows: Iterable[tuple[int, str, str]]) -> tuple[Class, ...]:
-    # Beyond label 255 there is no colour: the table's own check then names the real problem.
-    return tuple(Class(label, name, voc_colour(label % 256), text) for label, name, text in rows)
+    return tuple(Class(label, name, voc_colour(label), text) for label, name, text in rows)
 
 
 def _folded(name: str) -> str:

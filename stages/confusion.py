@@ -7,9 +7,10 @@ functions of that matrix.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64, Int64, UInt8
+from jaxtyping import Float64, Int64, Integer, UInt8
 
-from data.labels import IGNORE
+from data.labels import IGNORE, ignore_in, ignored
+from knowledge.classes import MOST_CLASSES
 
 
 class Confusion:
@@ -20,9 +21,9 @@ class Confusion:
     """
 
     def __init__(self, classes: int) -> None:
-        """An empty matrix of `classes` classes, background included (1 to 255)."""
-        if not 1 <= classes <= IGNORE:
-            raise ValueError(f"a label image holds 1 to {IGNORE} classes, not {classes}")
+        """An empty matrix of `classes` classes, background included (1 to 1001)."""
+        if not 1 <= classes <= MOST_CLASSES + 1:
+            raise ValueError(f"a label image holds 1 to {MOST_CLASSES + 1} classes, not {classes}")
         self.classes = classes
         self.matrix: Int64[np.ndarray, "c c"] = np.zeros((classes, classes), np.int64)
 
@@ -33,11 +34,13 @@ class Confusion:
         confusion.matrix += matrix
         return confusion
 
-    def add(self, label: UInt8[np.ndarray, "..."], prediction: UInt8[np.ndarray, "..."]) -> None:
-        """Count one photo; true pixels of 255 are ignored.
+    def add(
+        self, label: Integer[np.ndarray, "*size"], prediction: Integer[np.ndarray, "*_size"]
+    ) -> None:
+        """Count one photo; true pixels of the ignored value (255 of bytes) are left out.
 
-        Raises ValueError where a prediction holds 255 or another value that is no class, and where
-        a true label is neither a class nor 255.
+        Raises ValueError where a prediction holds that value or another one that is no class, and
+        where a true label is neither a class nor ignored.
         """
         if label.shape != prediction.shape:
             raise ValueError(
@@ -45,23 +48,20 @@ class Confusion:
             )
         if label.size == 0:
             return
+        self._check(prediction)
+        narrow = label.dtype == np.uint8 and prediction.dtype == np.uint8
+        count = _byte_counts if narrow and self.classes <= IGNORE else _wide_counts
+        self.matrix += count(label, prediction, self.classes)
+
+    def _check(self, prediction: Integer[np.ndarray, "..."]) -> None:
         worst = int(prediction.max())
-        if worst >= self.classes:
+        if prediction.dtype != np.uint8 and (least := int(prediction.min())) < 0:
+            worst = least
+        if not 0 <= worst < self.classes or worst == ignore_in(prediction):
             raise ValueError(
-                f"a prediction holds {worst}, but classes are 0 to {self.classes - 1}: "
-                "a prediction must name a class at every pixel (255 is no class)"
+                f"a prediction holds {worst}, but classes are 0 to {self.classes - 1}: a "
+                "prediction must name a class at every pixel (255 is no class among bytes)"
             )
-        # 256 * 255 < 2^16, so one uint16 key a pixel holds both values: one pass, no boolean index.
-        key = np.multiply(label, np.uint16(self.classes), dtype=np.uint16)
-        key += prediction
-        counts = np.bincount(key.ravel(), minlength=256 * self.classes).reshape(256, self.classes)
-        if counts[self.classes : IGNORE].any():
-            wrong = self.classes + int(counts[self.classes : IGNORE].sum(axis=1).nonzero()[0][0])
-            raise ValueError(
-                f"a mask holds {wrong}, but classes are 0 to {self.classes - 1} "
-                f"(and {IGNORE} to ignore); COCO ids 1-90 vs 1-80: map the category ids first"
-            )
-        self.matrix += counts[: self.classes]
 
     def merge(self, other: "Confusion") -> None:
         """Add the counts of another shard of the same split."""
@@ -143,6 +143,40 @@ class Confusion:
             "pixels": self.pixels,
             "classes": classes,
         }
+
+
+def _byte_counts(
+    label: UInt8[np.ndarray, "..."], prediction: UInt8[np.ndarray, "..."], classes: int
+) -> Int64[np.ndarray, "c c"]:
+    """Pixels by (label, prediction). Raises ValueError as `Confusion.add`."""
+    # 256 * 255 < 2^16, so one uint16 key a pixel holds both values: one pass, no boolean index.
+    key = np.multiply(label, np.uint16(classes), dtype=np.uint16)
+    key += prediction
+    counts = np.bincount(key.ravel(), minlength=256 * classes).reshape(256, classes)
+    if (beyond := counts[classes:IGNORE].any(axis=1)).any():
+        raise _no_class(classes + int(beyond.argmax()), classes, IGNORE)
+    return counts[:classes]
+
+
+def _wide_counts(
+    label: Integer[np.ndarray, "..."], prediction: Integer[np.ndarray, "..."], classes: int
+) -> Int64[np.ndarray, "c c"]:
+    """The same for labels of 16 bits, or of both kinds."""
+    blank = ignored(label)
+    wrong = label[((label < 0) | (label >= classes)) & ~blank]
+    if wrong.size:
+        raise _no_class(int(wrong.min()), classes, ignore_in(label))
+    row = label.astype(np.int64)
+    row[blank] = classes  # ignored pixels: a row of their own
+    counts = np.bincount((row * classes + prediction).ravel(), minlength=(classes + 1) * classes)
+    return counts.reshape(classes + 1, classes)[:classes]
+
+
+def _no_class(wrong: int, classes: int, blank: int) -> ValueError:
+    return ValueError(
+        f"a mask holds {wrong}, but classes are 0 to {classes - 1} (and {blank} to ignore); "
+        "COCO ids 1-90 vs 1-80: map the category ids first"
+    )
 
 
 def _ratio(

@@ -61,6 +61,16 @@ def test_palette_holds_class_colours_and_pale_ignore() -> None:
     assert palette[765:] == [224, 224, 192]
 
 
+def test_a_thousand_classes_have_a_thousand_colours() -> None:
+    table = ClassTable.of_names("own", [f"class {place}" for place in range(MOST_CLASSES)])
+    colours = [*table.colours, table.ignore_colour]
+    assert len(set(colours)) == len(colours) == MOST_CLASSES + 2
+    assert table.colours[255] == (224, 224, 192) == VOC.ignore_colour
+    assert ClassTable.parse(table.dump()) == table
+    with pytest.raises(ValueError, match="1000 classes fit no palette"):
+        table.palette()
+
+
 def test_index_is_zero_based_and_names_the_nearest() -> None:
     assert VOC.index("aeroplane") == 0
     assert "sofa" in VOC
@@ -86,8 +96,8 @@ def test_unicode_names_are_one_name_however_they_are_typed() -> None:
         (["cat", "dog", "cat"], "'cat' twice, as class 1 and as class 3"),
         (["cat\ndog"], "control"),
         (["Background", "cat"], "what label 0 is called"),
-        ([f"class {i}" for i in range(MOST_CLASSES + 1)], "255 classes; a label PNG holds"),
-        ([f"class {i}" for i in range(400)], "400 classes; a label PNG holds"),
+        ([f"class {i}" for i in range(MOST_CLASSES + 1)], "1001 classes; at most 1000 fit"),
+        ([f"class {i}" for i in range(4000)], "4000 classes; at most 1000 fit"),
     ],
 )
 def test_bad_tables_say_what_is_wrong(names: list[str], message: str) -> None:

@@ -95,6 +95,51 @@ def test_the_largest_label_table_fits_the_key() -> None:
     assert confusion.pixels == 2
 
 
+def wide(label: np.ndarray) -> np.ndarray:
+    """Labels of bytes as labels of 16 bits."""
+    found = label.astype(np.int16)
+    found[label == 255] = 32767
+    return found
+
+
+@settings(max_examples=50, deadline=None)
+@given(pair(255), st.booleans(), st.booleans())
+def test_labels_of_bytes_and_of_16_bits_count_alike(
+    labels: tuple, wide_label: bool, wide_prediction: bool
+) -> None:
+    label, prediction = labels
+    narrow, other, more = Confusion(255), Confusion(255), Confusion(301)
+    narrow.add(label, prediction)
+    given = (
+        wide(label) if wide_label else label,
+        wide(prediction) if wide_prediction else prediction,
+    )
+    for confusion in (other, more):
+        confusion.add(*given)
+    np.testing.assert_array_equal(other.matrix, narrow.matrix)
+    np.testing.assert_array_equal(more.matrix[:255, :255], narrow.matrix)
+    assert more.pixels == narrow.pixels
+
+
+def test_among_16_bits_255_is_a_class_and_the_largest_number_is_none() -> None:
+    confusion = Confusion(1001)
+    label = np.array([[255, 255, 1000, 32767]], np.int16)
+    confusion.add(label, np.array([[255, 7, 1000, 255]], np.int16))
+    assert confusion.matrix[255, 255] == confusion.matrix[255, 7] == 1
+    assert confusion.matrix[1000, 1000] == 1
+    assert confusion.pixels == 3
+    zeros = np.zeros((1, 1), np.int16)
+    for wrong in (zeros + 1001, zeros - 1, zeros + 32767):
+        with pytest.raises(ValueError, match=f"a prediction holds {wrong[0, 0]}, but classes are"):
+            confusion.add(zeros, wrong.astype(np.int16))
+    for wrong in (zeros + 1001, zeros - 1):
+        with pytest.raises(ValueError, match=f"a mask holds {wrong[0, 0]}, .*32767 to ignore"):
+            confusion.add(wrong.astype(np.int16), zeros)
+    with pytest.raises(ValueError, match="a prediction holds 255"):
+        confusion.add(zeros, np.full((1, 1), 255, np.uint8))
+    assert confusion.pixels == 3
+
+
 def test_nothing_scored_has_no_score() -> None:
     scores = Confusion(2).scores(["background", "a"])
     assert scores["miou"] is None
