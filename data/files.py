@@ -9,6 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 CHUNK = 1 << 20  # bytes read at a time when hashing
+LONGEST_NAME = 255
+"""Bytes of a file's name that every usual file system takes."""
 
 
 @contextmanager
@@ -23,6 +25,9 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    if len(os.fsencode(temporary.name)) > LONGEST_NAME:
+        mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()
+        temporary = path.with_name(f".{mark}.partial{path.suffix}")
     try:
         yield temporary
         with temporary.open("rb+") as written:
@@ -34,9 +39,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> int:
-    """Write one JSON object a line, streaming and atomically; return the number of lines."""
+    """Write one JSON object a line, streaming and atomically; return the number of lines.
+
+    Bytes of a file's name that are no UTF-8 become JSON escapes and come back as they were.
+    """
     count = 0
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+    ):
         for line in lines:
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
             count += 1

@@ -5,6 +5,7 @@ Below the folder of outputs: `masks/<id>.png` (palette PNG, 0 background, 1..C c
 `classes.json`, `legend.png`, `problems.jsonl` and `settings.json`: what the folder was made with.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -18,7 +19,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from data.files import replacing, write_lines
+from data.files import LONGEST_NAME, replacing, write_lines
 from data.manifest import PROBLEMS, write_classes
 from data.own import OwnPhoto
 from knowledge.classes import BACKGROUND, ClassTable
@@ -79,13 +80,13 @@ class Outputs:
         return _whole(self._mask(photo)) and (not self.overlays or _whole(self._overlay(photo)))
 
     def _mask(self, photo: OwnPhoto) -> Path:
-        return self.folder / "masks" / f"{photo.id}.png"
+        return self.folder / "masks" / f"{fitting_name(photo.id)}.png"
 
     def _overlay(self, photo: OwnPhoto) -> Path:
-        return self.folder / "overlays" / f"{photo.id}.jpg"
+        return self.folder / "overlays" / f"{fitting_name(photo.id)}.jpg"
 
     def _found(self, photo: OwnPhoto) -> Path:
-        return self.folder / "found" / f"{photo.id}.json"
+        return self.folder / "found" / f"{fitting_name(photo.id)}.json"
 
     def begin(self, settings: Mapping[str, Any]) -> None:
         """Make the folder ready. Raises ValueError where it was made with other settings."""
@@ -118,7 +119,8 @@ class Outputs:
             painted = overlay(finding.pixels, mask)
             _put(self._overlay(photo), encoded(painted, format="JPEG", quality=85))
         text = json.dumps(self._said(finding), ensure_ascii=False)  # indenting is ten times slower
-        _put(self._found(photo), f"{text}\n".encode())
+        # Bytes of a name that are no UTF-8 become JSON escapes and come back as they were.
+        _put(self._found(photo), f"{text}\n".encode("utf-8", "backslashreplace"))
         return photo
 
     def _said(self, finding: Finding) -> dict[str, Any]:
@@ -161,6 +163,18 @@ def _settings(path: Path) -> dict[str, Any]:
             f"{path} is damaged: give another folder with --out, or delete {path.parent}"
         )
     return found
+
+
+def fitting_name(identity: str) -> str:
+    """`identity`; where its last part is too long for a file, the start of it and a digest."""
+    home, slash, name = identity.rpartition("/")
+    room = LONGEST_NAME - len(".json")
+    content = os.fsencode(name)
+    if len(content) <= room:
+        return identity
+    mark = hashlib.sha256(content).hexdigest()[:16]
+    start = content[: room - len(mark) - 1].decode("utf-8", "ignore")
+    return f"{home}{slash}{start}~{mark}"
 
 
 def encoded(picture: Image.Image, **options: Any) -> bytes:

@@ -46,6 +46,20 @@ def test_what_a_killed_run_left_is_overwritten(tmp_path: Path) -> None:
     assert path.read_bytes() == b"2"
 
 
+def test_a_name_of_255_bytes_is_written_too(tmp_path: Path) -> None:
+    for name in ("x" * 251 + ".png", "ü" * 125 + ".json", "x" * 255):
+        with replacing(tmp_path / name) as temporary:
+            temporary.write_bytes(b"1")
+        assert (tmp_path / name).read_bytes() == b"1"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_names_that_are_no_utf8_come_back(tmp_path: Path) -> None:
+    lines = [{"photo": "caf\udce9.jpg"}]
+    write_lines(tmp_path / "a.jsonl", lines)
+    assert list(read_lines(tmp_path / "a.jsonl")) == lines
+
+
 def test_lines_come_back_and_a_broken_one_is_named(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     lines = [{"id": "ü", "n": 1}, {"id": "b\nc", "n": None}]
