@@ -85,11 +85,15 @@ def identity(count: int) -> Float64[np.ndarray, "c c"]:
 
 
 def random(base: Float64[np.ndarray, "c c"], *, seed: int) -> Float64[np.ndarray, "c c"]:
-    """A control: every row keeps its weights, and so its degree, but on classes drawn at random."""
+    """A control: every row keeps its weights, and so its degree, but on classes drawn at random.
+
+    `base` is a relation or a whole adjacency, whose diagonal stays where it is.
+    """
     generator = np.random.default_rng(seed)
-    drawn = np.zeros_like(base)
+    drawn = np.diagflat(np.diagonal(base))
     for row in range(len(base)):
-        weights = base[row][base[row] > 0]
+        weights = np.delete(base[row], row)
+        weights = weights[weights > 0]
         others = np.delete(np.arange(len(base)), row)
         drawn[row, generator.choice(others, size=len(weights), replace=False)] = weights
     return drawn
@@ -98,8 +102,9 @@ def random(base: Float64[np.ndarray, "c c"], *, seed: int) -> Float64[np.ndarray
 def permuted(base: Float64[np.ndarray, "c c"], *, seed: int) -> Float64[np.ndarray, "c c"]:
     """A control: every class gets the row of another one, by one random cycle through them all.
 
-    A row's entry for its new owner moves to its old owner, so that the diagonal stays zero:
-    degrees, weights and hubs stay, and only who hears from whom is wrong.
+    A row's entries for its old and its new owner trade places, so that the diagonal stays that of a
+    diagonal: degrees, weights and hubs stay, and only who hears from whom is wrong. `base` is a
+    relation or a whole adjacency.
     """
     count = len(base)
     cycle = np.random.default_rng(seed).permutation(count)
@@ -108,7 +113,7 @@ def permuted(base: Float64[np.ndarray, "c c"], *, seed: int) -> Float64[np.ndarr
     shuffled = base[donors].copy()
     rows = np.arange(count)
     shuffled[rows, donors] = base[donors, rows]
-    shuffled[rows, rows] = 0.0
+    shuffled[rows, rows] = base[donors, donors]
     return shuffled
 
 
@@ -124,6 +129,30 @@ def effective_neighbours(relation: Float64[np.ndarray, "c c"]) -> Float64[np.nda
     logs = np.log(relation, out=np.zeros_like(relation), where=relation > 0)
     entropy = -(relation * logs).sum(axis=1)
     return np.where(relation.sum(axis=1) > 0, np.exp(entropy), 0.0)
+
+
+def off_diagonal_share(matrix: Num[np.ndarray, "c c"]) -> Float64[np.ndarray, " c"]:
+    """What share of each row of an adjacency comes from other classes; 0 for an empty row."""
+    totals = matrix.sum(axis=1, dtype=np.float64)
+    off = totals - np.diagonal(matrix)
+    return np.divide(off, totals, out=np.zeros(len(matrix)), where=totals > 0)
+
+
+def rank_correlation(first: Num[np.ndarray, "c c"], second: Num[np.ndarray, "c c"]) -> float | None:
+    """Spearman's correlation over the pairs of classes, each the mean of its two directions.
+
+    None where a matrix is the same for every pair, or where there are fewer than three pairs.
+    """
+    places = np.triu_indices(len(first), k=1)
+    ranks = []
+    for matrix in (first, second):
+        pairs = (np.asarray(matrix, dtype=np.float64) + np.asarray(matrix).T)[places]
+        _, where, counts = np.unique(pairs, return_inverse=True, return_counts=True)
+        # Ties share the mean of the ranks that they take up.
+        ranks.append((np.cumsum(counts) - (counts - 1) / 2.0)[where])
+    if len(places[0]) < 3 or any(np.ptp(one) == 0 for one in ranks):
+        return None
+    return float(np.corrcoef(*ranks)[0, 1])
 
 
 def _off_diagonal(matrix: Float64[np.ndarray, "c c"]) -> Float64[np.ndarray, "c c"]:

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
+from knowledge.glove import is_text, read_glove
+
 MODEL = "all-MiniLM-L6-v2"
 """384 numbers a text, unit length (sentence-transformers; Apache-2.0)."""
 SHIPPED = Path(__file__).with_name("vectors")
@@ -126,10 +128,12 @@ def read_vectors(path: Path, key: str) -> Float32[np.ndarray, "n d"] | None:
 def read_word_vectors(path: Path, names: Sequence[str]) -> Vectors:
     """Vectors of `names` from a file of word vectors (GloVe and the like), mapped by name.
 
-    The file is safetensors with an (n, d) tensor "embeddings" and, in the metadata under "names",
-    the JSON list of the n names of its rows, in whatever order. Raises ValueError naming the file
-    and the classes that it lacks.
+    The file is text as `knowledge.glove` reads it (.txt, .vec, also .gz), or safetensors with an
+    (n, d) tensor "embeddings" and, in the metadata under "names", the JSON list of the n names of
+    its rows, in whatever order. Raises ValueError naming the file and the classes that it lacks.
     """
+    if is_text(path):
+        return Vectors(read_glove(path, names), "file", path.name)
     with _opened(path) as file:
         listed = (file.metadata() or {}).get("names")
         if listed is None or "embeddings" not in file.keys():  # noqa: SIM118 (no iterator)

@@ -156,6 +156,58 @@ def test_permuted_moves_the_entry_of_the_new_owner() -> None:
     assert {tuple(result[1]) for result in results} == {(0.75, 0, 0.25), (1.0, 0, 0)}
 
 
+@pytest.mark.parametrize("control", [relations.random, relations.permuted])
+def test_controls_of_an_adjacency_are_those_of_its_relation(control) -> None:
+    base = relations.neighbours(np.random.default_rng(0).random((9, 9)), top_k=3)
+    base[4] = 0
+    whole = relations.adjacency(base).astype(np.float64)
+    np.testing.assert_allclose(
+        control(whole, seed=5), relations.adjacency(control(base, seed=5)), atol=1e-7
+    )
+
+
+def test_off_diagonal_share_of_rows_of_any_sum() -> None:
+    matrix = np.array([[0.6, 0.2], [0.0, 0.5]])
+    np.testing.assert_allclose(relations.off_diagonal_share(matrix), [0.25, 0])
+    assert relations.off_diagonal_share(np.zeros((2, 2))).tolist() == [0, 0]
+
+
+def test_rank_correlation_by_hand() -> None:
+    first = np.array([[0, 1, 2], [1, 0, 3], [2, 3, 0]], dtype=float)
+    assert relations.rank_correlation(first, first**3) == pytest.approx(1)
+    assert relations.rank_correlation(first, -first) == pytest.approx(-1)
+    # Ranks 1, 2, 3 against 1.5, 3, 1.5: covariance 0.
+    second = np.array([[0, 5, 9], [5, 0, 5], [9, 5, 0]], dtype=float)
+    assert relations.rank_correlation(first, second) == pytest.approx(0)
+    # A pair counts with both of its directions.
+    one_way = np.array([[9, 0, 0], [2, 9, 0], [4, 6, 9]], dtype=float)
+    assert relations.rank_correlation(first, one_way) == pytest.approx(1)
+    assert relations.rank_correlation(first, np.eye(3)) is None
+    assert relations.rank_correlation(np.eye(2), np.eye(2)) is None
+
+
+def test_rank_correlation_is_spearmans() -> None:
+    from scipy.stats import spearmanr
+
+    generator = np.random.default_rng(0)
+    first, second = (generator.integers(0, 4, (12, 12)).astype(float) for _ in range(2))
+    places = np.triu_indices(12, k=1)
+    expected = spearmanr((first + first.T)[places], (second + second.T)[places]).statistic
+    assert relations.rank_correlation(first, second) == pytest.approx(expected)
+
+
+def test_text_and_cooccurrence_of_voc_agree_little(shared) -> None:
+    from knowledge.vectors import read_word_vectors
+
+    document = json.loads((shared / "text/cooccurrence_voc07.json").read_text(encoding="utf-8"))
+    counts = np.array(document["cooccurrence"], dtype=np.int64)
+    np.fill_diagonal(counts, document["counts"])
+    words = read_word_vectors(shared / "text/glove300_voc20.safetensors", document["names"])
+    soft = relations.conditional(counts)
+    found = relations.rank_correlation(relations.text_similarity(words.values), soft)
+    assert found == pytest.approx(0.30, abs=0.03)
+
+
 def test_mix_is_an_axis_between_two_relations() -> None:
     first = np.array([[0, 1, 0], [0, 0, 0], [0, 0, 0]], dtype=float)
     second = np.array([[0, 0, 1], [1, 0, 0], [0, 0, 0]], dtype=float)
