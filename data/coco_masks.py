@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Integer
 from pycocotools import mask as coco_mask
 
 from data.coco_json import Shot, broken, elements, read_element, shot_of, whole
 from data.coco_layout import number
-from data.labels import IGNORE, write_label
+from data.labels import ignore_in, label_type, write_label
 from data.records import Photo, Problem, list_ids
 from knowledge.classes import ClassTable
 
@@ -31,7 +31,7 @@ class Policy(NamedTuple):
     overlap: Overlap = "later"
     """On top is the object listed later (ReCAM's annToMask.py), or the smaller one by `area`."""
     crowd: Crowd = "ignore"
-    """A crowd is 255 where no object covers it, is drawn like an object, or is left out."""
+    """A crowd is ignored where no object covers it, is drawn like an object, or is left out."""
 
 
 class Outlines(NamedTuple):
@@ -103,8 +103,8 @@ def draw_mask(
 
 def draw(
     outlines: Outlines, policy: Policy, size: tuple[int, int] = (0, 0)
-) -> UInt8[np.ndarray, "h w"]:
-    """Labels of a photo: 0 background, 1..C, 255 a crowd that no object covers.
+) -> Integer[np.ndarray, "h w"]:
+    """Labels of a photo: 0 background, 1..C, ignored where a crowd is that no object covers.
 
     `size`: (height, width) where the file gives none. Raises `ValueError` naming the annotation.
     """
@@ -112,14 +112,15 @@ def draw(
     if not all(size):
         raise ValueError(f"{outlines.file} gives no height and width: export it with them")
     things = [read_element(outlines.file, *place) for place in outlines.places]
-    label = np.zeros(size, np.uint8)
+    label = np.zeros(size, label_type(max(outlines.labels.values(), default=0)))
+    blank = ignore_in(label)
     for thing in _in_order(things, policy):
         value = outlines.labels.get(whole(thing["category_id"]))
         if value is None:
             continue
         is_ignored = bool(thing.get("iscrowd")) and policy.crowd == "ignore"
         try:
-            label[rasterise(thing["segmentation"], size)] = IGNORE if is_ignored else value
+            label[rasterise(thing["segmentation"], size)] = blank if is_ignored else value
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise ValueError(
                 f"{outlines.file}: annotation {thing.get('id')} has no outline that can be drawn "

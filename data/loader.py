@@ -45,7 +45,7 @@ class Batch:
     tags: Float[Tensor, "b c"]
     """1 where the photo has the class, else 0."""
     labels: Int64[Tensor, "b h w"] | None
-    """0 background, 1..C classes, 255 ignore; None where the set has no labels."""
+    """0 background, 1..C classes, `ignore_of` C; None where the set has no labels."""
     weights: Float[Tensor, "b h w"] | None
     """Weight of every pixel in the loss; None where the set has no weights."""
     ids: list[str]

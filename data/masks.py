@@ -7,20 +7,28 @@ PNGs with one number a pixel, or painted in the colours of the class table.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, Integer
 from PIL import Image
 
 from data.files import digest, inside, read_lines, replacing, write_lines
-from data.labels import IGNORE, check_label
+from data.labels import (
+    FILE_IGNORE,
+    IGNORE,
+    check_label,
+    fitted,
+    ignore_of,
+    ignored,
+    label_type,
+)
 from data.manifest import CLASSES
 from data.records import Mask, Photo, Problem, Split
-from knowledge.classes import ClassTable
+from knowledge.classes import BYTE_CLASSES, ClassTable, Colour
 
 MASKS = "masks.jsonl"
 POLICY = "policy.json"
@@ -88,8 +96,8 @@ class MaskIndex:
         mask = self._by_id.get(identity)
         return None if mask is None else inside(self.folder, mask.path)
 
-    def read(self, photo: Photo) -> UInt8[np.ndarray, "h w"]:
-        """The mask of `photo`: 0 background, 1..C classes, 255 ignore; the size of the photo.
+    def read(self, photo: Photo) -> Integer[np.ndarray, "h w"]:
+        """The mask of `photo`: 0 background, 1..C classes, ignored; the size of the photo.
 
         Raises `KeyError` where it has none and `BadMask` where the file is not as indexed.
         """
@@ -144,12 +152,12 @@ def check_mask(
         code = error.code if isinstance(error, BadMask) else "unreadable"
         reason = str(error).replace(str(root), "the folder of masks")
         return None, [Problem(name, photo.id, code, reason, used=False)]
-    present = tuple(value for value in np.unique(label).tolist() if 0 < value < IGNORE)
+    present = tuple(value for value in np.unique(label[~ignored(label)]).tolist() if value)
     mask = Mask(photo.id, name, photo.split, photo.size, sha256, present)
     return mask, [Problem(name, photo.id, note, NOTES[note], used=True) for note in notes]
 
 
-def check_size(name: str, label: UInt8[np.ndarray, "h w"], size: tuple[int, int]) -> None:
+def check_size(name: str, label: Integer[np.ndarray, "h w"], size: tuple[int, int]) -> None:
     """Raise `BadMask` where the mask's (height, width) is not the upright photo's `size`."""
     if label.shape != size:
         raise BadMask(
@@ -161,12 +169,14 @@ def check_size(name: str, label: UInt8[np.ndarray, "h w"], size: tuple[int, int]
 
 def read_mask(
     path: Path, classes: ClassTable, *, by_category: bool = False
-) -> tuple[UInt8[np.ndarray, "h w"], tuple[str, ...]]:
-    """Decode a mask file to labels 0, 1..C and 255, and name what was converted on the way.
+) -> tuple[Integer[np.ndarray, "h w"], tuple[str, ...]]:
+    """Decode a mask file to labels 0, 1..C and ignored, and name what was converted on the way.
 
-    Palette files give their indices, coloured files are looked up in the palette of `classes`
-    ("coloured"), `by_category` maps the data set's own ids to labels. Raises `BadMask` with the
-    way out for damaged files, unknown colours and ids above the class count.
+    Palette files give their indices, coloured files are looked up in the colours of `classes`
+    ("coloured"), `by_category` maps the data set's own ids to labels. Ignored is the largest number
+    of the file's type, 255 or 65535, and 255 in any file of up to 254 classes. Labels come in the
+    type of `classes` (`label_type`). Raises `BadMask` with the way out for damaged files, unknown
+    colours and ids above the class count.
     """
     try:
         with Image.open(path, formats=("PNG", "BMP", "TIFF")) as image:
@@ -182,55 +192,73 @@ def read_mask(
         return _from_colours(path, image, classes), ("coloured",)
     if image.mode == "P" and _other_order(image, classes):
         notes = ("palette-order",)
-    ids = _ids(path, image)
-    label = (
-        _from_categories(path, ids, classes) if by_category else _from_labels(path, ids, classes)
-    )
-    return label, notes
+    numbers = _numbers(path, image)
+    if by_category:
+        return _from_categories(path, numbers, classes), notes
+    return _from_labels(path, numbers, classes), notes
 
 
-def _ids(path: Path, image: Image.Image) -> Int[np.ndarray, "h w"]:
+def _numbers(path: Path, image: Image.Image) -> Integer[np.ndarray, "h w"]:
+    """The numbers of a file: uint8 of 8-bit files, int64 of others."""
     if image.mode not in ("1", "L", "P", "I", "I;16", "I;16B"):
         raise BadMask(
             "mode", f"{path.name} has pixel format {image.mode}: export one number a pixel"
         )
-    return np.asarray(image).astype(np.int64)
+    numbers = np.asarray(image)
+    return numbers if numbers.dtype == np.uint8 else numbers.astype(np.int64)
+
+
+def _blank(numbers: Integer[np.ndarray, "h w"], classes: ClassTable) -> Bool[np.ndarray, "h w"]:
+    """Where a file says that a pixel is ignored."""
+    found: Bool[np.ndarray, "h w"] = numbers == FILE_IGNORE
+    if numbers.dtype == np.uint8 or len(classes) <= BYTE_CLASSES:
+        found |= numbers == IGNORE
+    return found
 
 
 def _from_labels(
-    path: Path, ids: Int[np.ndarray, "h w"], classes: ClassTable
-) -> UInt8[np.ndarray, "h w"]:
-    if ids.min() < 0 or ids.max() > IGNORE:
-        raise BadMask("ids", f"{path.name} holds the id {ids.max()}: labels are 0..{len(classes)}")
-    label = ids.astype(np.uint8)
+    path: Path, numbers: Integer[np.ndarray, "h w"], classes: ClassTable
+) -> Integer[np.ndarray, "h w"]:
     try:
-        check_label(label, len(classes), path.name)
+        if numbers.dtype == np.uint8:
+            check_label(numbers, len(classes), path.name)
+            return fitted(numbers, len(classes))
+        blank = _blank(numbers, classes)
+        check_label(np.where(blank, 0, numbers), len(classes), path.name)
     except ValueError as error:
         raise BadMask("ids", str(error)) from error
-    return label
+    return np.where(blank, ignore_of(len(classes)), numbers).astype(label_type(len(classes)))
 
 
 def _from_categories(
-    path: Path, ids: Int[np.ndarray, "h w"], classes: ClassTable
-) -> UInt8[np.ndarray, "h w"]:
-    table = np.full(IGNORE + 1, -1, dtype=np.int64)
-    table[[0, IGNORE]] = 0, IGNORE
-    for entry in classes.classes:
-        table[entry.label if entry.category is None else entry.category] = entry.label
-    label = table[np.clip(ids, 0, IGNORE)]
-    unknown = ids[(label < 0) | (ids < 0) | (ids > IGNORE)]
+    path: Path, numbers: Integer[np.ndarray, "h w"], classes: ClassTable
+) -> Integer[np.ndarray, "h w"]:
+    labels = {
+        entry.label if entry.category is None else entry.category: entry.label
+        for entry in classes.classes
+    }
+    most = max(labels)
+    table = np.full(most + 2, -1, dtype=np.int64)  # the last one for what lies beyond
+    table[0] = 0
+    table[list(labels)] = list(labels.values())
+    label = table[np.clip(numbers.astype(np.int64), -1, most + 1)]
+    label[(label < 0) & _blank(numbers, classes)] = ignore_of(len(classes))
+    unknown = numbers[label < 0]
     if unknown.size:
         raise BadMask(
             "ids", f"{path.name} holds the id {unknown.max()}, which no class of the table has"
         )
-    return label.astype(np.uint8)
+    return label.astype(label_type(len(classes)))
 
 
-def _from_colours(path: Path, image: Image.Image, classes: ClassTable) -> UInt8[np.ndarray, "h w"]:
+def _from_colours(
+    path: Path, image: Image.Image, classes: ClassTable
+) -> Integer[np.ndarray, "h w"]:
     rgb = np.asarray(image.convert("RGB")).astype(np.int64)
     packed = (rgb[..., 0] << 16) | (rgb[..., 1] << 8) | rgb[..., 2]
-    palette = _packed(classes.palette())
-    known = {int(palette[label]): label for label in (*range(len(classes) + 1), IGNORE)}
+    palette = _packed([*classes.colours, classes.ignore_colour]).tolist()
+    values = (*range(len(classes) + 1), ignore_of(len(classes)))
+    known = dict(zip(palette, values, strict=True))
     colours, where = np.unique(packed, return_inverse=True)
     unknown = [int(colour) for colour in colours if int(colour) not in known]
     if unknown:
@@ -239,21 +267,21 @@ def _from_colours(path: Path, image: Image.Image, classes: ClassTable) -> UInt8[
             f"{path.name} has the colour #{unknown[0]:06x}, which no class has "
             f"({len(unknown)} such): save it as palette PNG with one number a pixel",
         )
-    values = np.array([known[int(colour)] for colour in colours], dtype=np.uint8)
-    return values[where.reshape(packed.shape)]
+    found = np.array([known[int(colour)] for colour in colours], label_type(len(classes)))
+    return found[where.reshape(packed.shape)]
 
 
 def _other_order(image: Image.Image, classes: ClassTable) -> bool:
     """Whether a palette file shows class colours, but under other numbers than the table's."""
     own = image.getpalette("RGB") or []
-    expected = _packed(classes.palette())[: len(classes) + 1].tolist()
+    expected = _packed(classes.colours).tolist()
     values = np.flatnonzero(np.bincount(np.asarray(image).reshape(-1), minlength=256))
     used = [index for index in values.tolist() if 0 < index < IGNORE]
-    colours = _packed(own).tolist()
+    colours = _packed(list(zip(own[::3], own[1::3], own[2::3], strict=True))).tolist()
     moved = [index for index in used if index < len(colours) and colours[index] in expected[1:]]
     return any(index >= len(expected) or colours[index] != expected[index] for index in moved)
 
 
-def _packed(palette: list[int]) -> Int[np.ndarray, " n"]:
-    values = np.asarray(palette, dtype=np.int64).reshape(-1, 3)
+def _packed(colours: Sequence[Colour]) -> Int[np.ndarray, " n"]:
+    values = np.asarray(colours, dtype=np.int64).reshape(-1, 3)
     return (values[:, 0] << 16) | (values[:, 1] << 8) | values[:, 2]

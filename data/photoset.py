@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Integer, Shaped
 from torch import Tensor
 
-from data.labels import IGNORE
+from data.labels import fitted, ignore_of, label_type
 from data.manifest import Manifest, Photo
 from data.photos import read_photo
 from data.transforms import Sample
 
-LabelOf = Callable[[Photo], UInt8[np.ndarray, "h w"] | None]
+LabelOf = Callable[[Photo], Integer[np.ndarray, "h w"] | None]
 """Label of a photo, or None where it has none: then every pixel of it is ignored."""
 WeightOf = Callable[[Photo], Float[np.ndarray, "h w"] | None]
 """Weight of every pixel in the loss, or None for 1 everywhere."""
@@ -58,7 +58,10 @@ class PhotoSet:
         label = weight = None
         if self.label is not None:
             found = self.label(photo)
-            label = torch.full(size, IGNORE, dtype=torch.uint8) if found is None else _tensor(found)
+            classes = self.tags.shape[1]
+            if found is None:
+                found = np.full(size, ignore_of(classes), label_type(classes))
+            label = _tensor(fitted(found, classes))
         if self.weight is not None:
             given = self.weight(photo)
             weight = torch.ones(size) if given is None else _tensor(given).float()

@@ -16,7 +16,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from data.files import replacing
-from data.labels import IGNORE, check_label, read_label, write_label
+from data.labels import check_label, ignored, read_label, write_label
 from data.records import ignore, list_ids, read_list
 from knowledge.classes import VOC
 
@@ -141,9 +141,9 @@ def difference(folder: Path, archive: Path, identity: str) -> Difference:
     theirs = read_label(other) if other.is_file() else None
     if theirs is None or theirs.shape != ours.shape:
         return Difference(identity, True, 0.0, 0.0)
-    ignored = (ours == IGNORE) != (theirs == IGNORE)
-    labels = (ours != theirs) & ~ignored
-    return Difference(identity, False, float(labels.mean()), float(ignored.mean()))
+    blank = ignored(ours) != ignored(theirs)
+    labels = (ours != theirs) & ~blank
+    return Difference(identity, False, float(labels.mean()), float(blank.mean()))
 
 
 def _ids(path: Path) -> list[str]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Integer, Shaped, UInt8
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from data.labels import IGNORE
+from data.labels import ignore_in
 
 MEAN_COLOUR = (124, 116, 104)
 """The mean of ImageNet, (0.485, 0.456, 0.406), in grey levels: what photos are padded with."""
@@ -26,8 +26,8 @@ class Sample(NamedTuple):
 
     image: UInt8[Tensor, "3 h w"]
     """RGB, 0..255."""
-    label: UInt8[Tensor, "h w"] | None = None
-    """0 background, 1..C classes, 255 ignore."""
+    label: Integer[Tensor, "h w"] | None = None
+    """0 background, 1..C classes, the largest value of its type (255 of bytes) ignore."""
     weight: Float[Tensor, "h w"] | None = None
     """How much a pixel counts in the loss; 0 in padding."""
 
@@ -55,7 +55,7 @@ class TrainTransform:
 
     The window is cut before it is resized, so that the cost follows the crop and not the photo.
     Where the scaled photo is smaller than the crop it lands at a random place, on the mean colour
-    for the photo, 255 for the label and 0 for the weight (IRN pads so: jiwoon-ahn/irn,
+    for the photo, ignored for the label and 0 for the weight (IRN pads so: jiwoon-ahn/irn,
     misc/imutils.py, random_crop). Photo and weight are resized bilinearly with antialiasing,
     labels by the nearest pixel.
     """
@@ -90,7 +90,8 @@ class TrainTransform:
             image = _tinted(image, draw.colour)
         label = weight = None
         if sample.label is not None:
-            label = self._padded(_cut(sample.label[None], draw, NEAREST), draw, fill=IGNORE)[0]
+            blank = ignore_in(sample.label)
+            label = self._padded(_cut(sample.label[None], draw, NEAREST), draw, fill=blank)[0]
         if sample.weight is not None:
             weight = self._padded(_cut(sample.weight[None], draw), draw, fill=0)[0]
         return Sample(self._padded(image, draw, fill=list(self.mean)), label, weight)
