@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from data.loader import ahead
 from data.photos import read_photo
-from data.records import SUFFIXES, find_photos
+from data.records import SUFFIXES, Problem, find_photos, ignore
 
 WAITING = 6
 """Full batches' worth of decoded pixels that may wait for photos of their own size."""
@@ -32,19 +32,25 @@ class Decoded(NamedTuple):
     problem: str | None
 
 
-def gather(named: Sequence[str], *, without: Path | None = None) -> list[OwnPhoto]:
+def gather(
+    named: Sequence[str],
+    *,
+    without: Path | None = None,
+    report: Callable[[Problem], None] = ignore,
+) -> list[OwnPhoto]:
     """The photos that files, folders (searched to the bottom) and patterns name, sorted by id.
 
     An id is the path below the folder, below the fixed part of the pattern, or the name of the
     file. Where two photos of one folder differ in their suffix alone, the later one keeps it in
-    its id. What lies below `without`, the folder of outputs, is no input.
+    its id. What lies below `without`, the folder of outputs, is no input. Files of folders that
+    cannot be used for their names go to `report`.
 
     Raises FileNotFoundError where a name finds nothing, ValueError where two photos of different
     places would have one id, and for a pattern with ".." behind its first wildcard.
     """
     found: dict[str, Path] = {}
     for name in named:
-        home, files = _files(name)
+        home, files = _files(name, report)
         inner = [file for file in files if without is None or not _below(home / file, without)]
         if not inner:
             raise FileNotFoundError(
@@ -65,11 +71,13 @@ def gather(named: Sequence[str], *, without: Path | None = None) -> list[OwnPhot
     return [OwnPhoto(identity, found[identity]) for identity in sorted(found)]
 
 
-def _files(name: str) -> tuple[Path, list[str]]:
+def _files(name: str, report: Callable[[Problem], None]) -> tuple[Path, list[str]]:
     """The folder that ids start from, and the photos below it."""
     path = Path(name)
     if path.is_dir():
-        files = find_photos(path, "").files
+        files, problems = find_photos(path, "")
+        for problem in problems:
+            report(problem)
         return path, [file for identity in sorted(files) for file in files[identity]]
     if path.is_file() or not glob.has_magic(name):
         return path.parent, [path.name] if path.is_file() else []

@@ -168,7 +168,7 @@ def _settings(path: Path) -> dict[str, Any]:
 def fitting_name(identity: str) -> str:
     """`identity`; where its last part is too long for a file, the start of it and a digest."""
     home, slash, name = identity.rpartition("/")
-    room = LONGEST_NAME - len(".json")
+    room = LONGEST_NAME - len("..partial.json")
     content = os.fsencode(name)
     if len(content) <= room:
         return identity

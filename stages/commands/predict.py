@@ -26,6 +26,7 @@ from jaxtyping import UInt8
 
 from data.loader import ahead
 from data.own import OwnPhoto, gather, in_batches
+from data.records import Problem
 from knowledge.classes import BACKGROUND
 from stages.commands.parser import at_least_one, command_parser, cores
 from stages.commands.progress import Bar
@@ -46,18 +47,19 @@ def main(argv: list[str]) -> int:
     Raises ValueError or FileNotFoundError for a model, photos or folder that cannot be used.
     """
     asked = _parser().parse_args(argv)
-    photos = gather(asked.photos, without=asked.out)
+    odd: list[Problem] = []
+    photos = gather(asked.photos, without=asked.out, report=odd.append)
     model = Model.load(asked.run or asked.model, device=asked.device, precision=asked.precision)
     outputs = Outputs(asked.out, model.classes, overlays=not asked.no_overlays)
     look = LOOKS[asked.from_tags](asked, model)
     outputs.begin(_settings(asked, model))
     todo = [photo for photo in photos if not outputs.done(photo)]
-    problems: dict[str, str] = {}
+    problems = {one.path: one.reason for one in odd if not one.used}
     with Bar() as bar:
         seconds, made = label_photos(look, todo, outputs, asked=asked, problems=problems, bar=bar)
     outputs.problems({"photo": name, "reason": why} for name, why in sorted(problems.items()))
     _say(asked, made=made, before=len(photos) - len(todo), bad=len(problems), seconds=seconds)
-    return 1 if len(problems) == len(photos) else 0
+    return 1 if not made and len(todo) == len(photos) else 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,6 @@
 """predict: own photos of every kind become masks, overlays and JSON; a bad one stops nothing."""
 
 import json
-import os
 from argparse import Namespace
 from itertools import pairwise
 from pathlib import Path
@@ -82,26 +81,6 @@ def test_what_is_done_is_not_done_again(photos, run_folder, tmp_path, capsys) ->
     kinds = (("masks", "png"), ("overlays", "jpg"), ("found", "json"))
     assert again == {f"{kind}/{name}.{suffix}" for kind, suffix in kinds for name in "23"}
     assert "2 photos labelled" in capsys.readouterr().out
-
-
-def test_names_that_fill_a_file_system_stop_nothing(run_folder, tmp_path, capsys) -> None:
-    """255 bytes for a photo leave no room for .json: it is shortened, and stays apart."""
-    home, out = tmp_path / "long", tmp_path / "out"
-    names = ["short", "a" * 251, "a" * 250 + "b", "ü" * 125 + "z", os.fsdecode(b"caf\xe9")]
-    for seed, name in enumerate(names):
-        write_photo(home / f"{name}.jpg", seed, (40, 56))
-    assert predicted(home, run_folder, out) == 0
-    assert "5 photos labelled" in capsys.readouterr().out
-    assert not (out / "problems.jsonl").exists()
-    said = [json.loads(path.read_text()) for path in (out / "found").iterdir()]
-    assert {Path(one["photo"]).stem for one in said} == set(names)
-    assert found(out, "short")["size"] == [40, 56]
-    for kind in ("masks", "overlays", "found"):
-        stems = {path.stem for path in (out / kind).iterdir()}
-        assert len(stems) == 5
-        assert {"short", "caf\udce9"} < stems
-    assert predicted(home, run_folder, out) == 0
-    assert "5 were done before" in capsys.readouterr().out
 
 
 def test_another_model_or_setting_does_not_fill_the_same_folder(
