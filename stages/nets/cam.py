@@ -1,7 +1,7 @@
 """Class activation maps: where a classifier's evidence lies, at several scales and mirrored."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float, Float32, Float64, UInt8
@@ -54,24 +54,50 @@ class CamMaker:
 
         Call it inside `autocast`: features are made in that precision, maps in float32.
         """
-        totals: list[Tensor] = []
+        return shared_maps([self], images, classes)[0]
+
+    def seen(
+        self, images: UInt8[Tensor, "b 3 h w"]
+    ) -> Iterator[tuple[tuple[int, int], Float32[Tensor, "_v d _h _w"]]]:
+        """(height, width) of the photos at each scale, with features of them and of their mirrors.
+
+        They depend on the backbone alone: makers that share it make maps of the same features.
+        """
         for scale in self.scales:
             scaled = resized(images, scale)
             views = torch.cat([scaled, scaled.flip(-1)]) if self.flip else scaled
-            maps = self._activations(views)
-            rows = self._matrix(maps.shape[-2], images.shape[-2], scaled.shape[-2], maps)
-            columns = self._matrix(maps.shape[-1], images.shape[-1], scaled.shape[-1], maps)
-            here = [
-                self._photo(
-                    maps, at, len(images), torch.tensor(list(k), dtype=torch.long), (rows, columns)
-                )
-                for at, k in enumerate(classes)
-            ]
-            totals = [a + b for a, b in zip(totals, here, strict=True)] if totals else here
-        return totals
+            yield (scaled.shape[-2], scaled.shape[-1]), self.classifier.features(views).float()
 
-    def _activations(self, images: Float[Tensor, "b 3 h w"]) -> Float32[Tensor, "b c _h _w"]:
-        features = self.classifier.features(images)
+    def made(
+        self,
+        features: Float[Tensor, "_v d _h _w"],
+        classes: Sequence[Sequence[int]],
+        *,
+        axes: tuple[Tensor, Tensor],
+    ) -> list[Float32[Tensor, "_k _h4 _w4"]]:
+        """The maps at one scale: `features` as `seen` gives them, `axes` as `finished` does."""
+        maps = self._activations(features)
+        return [
+            self._photo(maps, at, len(classes), torch.tensor(list(k), dtype=torch.long), axes)
+            for at, k in enumerate(classes)
+        ]
+
+    def finished(
+        self,
+        features: Float[Tensor, "_v d _h _w"],
+        *,
+        scaled: tuple[int, int],
+        photo: tuple[int, int],
+    ) -> tuple[Float32[Tensor, "_h4 _h"], Float32[Tensor, "_w4 _w"]]:
+        """What brings rows and columns of maps of these features to the finished grid."""
+        cells = (features.shape[-2], features.shape[-1])
+        rows, columns = (
+            self._matrix(n, whole, length, features)
+            for n, whole, length in zip(cells, photo, scaled, strict=True)
+        )
+        return rows, columns
+
+    def _activations(self, features: Float[Tensor, "b d _h _w"]) -> Float32[Tensor, "b c _h _w"]:
         with torch.autocast(features.device.type, enabled=False):
             logits = torch.einsum("cd,bdhw->bchw", self.weights, features.float())
             maps = functional.relu(logits)
@@ -84,7 +110,7 @@ class CamMaker:
         matrix = resampling(
             cells, stride=self.stride, length=scaled, target=target, shift=self.shift
         )
-        return matrix.to(like)
+        return matrix.to(like.device, torch.float32)
 
     def _photo(
         self,
@@ -102,6 +128,26 @@ class CamMaker:
                 return straight
             mirrored = rows @ maps[photos + at, classes] @ columns.T
         return straight + mirrored.flip(-1)
+
+
+@torch.no_grad()
+def shared_maps(
+    makers: Sequence[CamMaker],
+    images: UInt8[Tensor, "b 3 h w"],
+    classes: Sequence[Sequence[int]],
+) -> list[list[Float32[Tensor, "_k h4 w4"]]]:
+    """The maps of every maker, bit for bit as it makes them alone, from one pass of the backbone.
+
+    All makers share backbone, scales and flip. classes: of every photo, 0-based.
+    """
+    photo = (images.shape[-2], images.shape[-1])
+    totals: list[list[Tensor]] = [[] for _ in makers]
+    for scaled, features in makers[0].seen(images):
+        axes = makers[0].finished(features, scaled=scaled, photo=photo)
+        for place, maker in enumerate(makers):
+            here, total = maker.made(features, classes, axes=axes), totals[place]
+            totals[place] = [a + b for a, b in zip(total, here, strict=True)] if total else here
+    return totals
 
 
 def resampling(

@@ -9,7 +9,7 @@ import pytest
 from data.cams import map_size, read_cam
 from data.manifest import Manifest
 from pipeline.context import Context
-from stages import cams, classify
+from stages import cams, classify, features
 from tests.stages.conftest import TinyRun
 from tests.stages.test_classify import SMALL
 
@@ -20,7 +20,9 @@ def trained(tiny_run: TinyRun, tmp_path: Path) -> TinyRun:
     out = tmp_path / "classify"
     out.mkdir()
     config = classify.Config(**{**SMALL, "epochs": 0, "epochs_head": 1})
-    classify.run(config, tiny_run.inputs, out, tiny_run.context)
+    inputs = {**tiny_run.inputs, "features": tmp_path / "features"}
+    features.run(features.Config.of(config), inputs, inputs["features"], tiny_run.context)
+    classify.run(config, inputs, out, tiny_run.context)
     tiny_run.inputs["classify"] = out
     return tiny_run
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from knowledge.graph import ClassGraph
 from stages.nets.backbone import Backbone
-from stages.nets.cam import CamMaker, resampling
+from stages.nets.cam import CamMaker, resampling, shared_maps
 from stages.nets.classifier import Classifier
 
 NAMES = ("cat", "dog", "car")
@@ -152,3 +152,20 @@ def test_the_shift_is_that_of_the_gradient(pad_type: str | None, sign: int) -> N
     middle = (touched.min() + touched.max() + 1).item() / 2
     assert middle == 16 * 50.5 + sign * 7.5
     assert backbone.shift == sign * 7.5
+
+
+@pytest.mark.parametrize("competition", [0.0, 1.5])
+def test_makers_that_share_a_pass_make_what_each_makes_alone(competition: float) -> None:
+    images, classes = photos(37, 52, 2), [[0, 2], []]
+    nets = [classifier(), classifier()]
+    torch.nn.init.normal_(nets[1].linear.weight)
+    makers = [
+        CamMaker(net, branch=branch, scales=(1.0, 1.5), competition=competition)
+        for net in nets
+        for branch in ("linear", "graph", "fused")
+    ]
+    together = shared_maps(makers, images, classes)
+    for maker, maps in zip(makers, together, strict=True):
+        for one, other in zip(maker(images, classes), maps, strict=True):
+            assert torch.equal(one, other)
+    assert not torch.equal(together[0][0], together[3][0])
