@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int
+from jaxtyping import Float32, Int, Integer
 
 from data.files import replacing
+from data.labels import label_type
 
 SCALE = 4  # photo pixels per map pixel
 EPSILON = 1e-5  # of the usual normalisation by the maximum (IRN, step/make_cam.py)
@@ -38,6 +39,12 @@ class Cam:
     maps: Float32[np.ndarray, "k h4 w4"]
     size: tuple[int, int]
     background: Float32[np.ndarray, "h4 w4"] | None = None
+
+    @property
+    def labels(self) -> Integer[np.ndarray, " k1"]:
+        """What `scores` belong to: 0 for the background, then each class's label."""
+        named = np.concatenate([[0], self.classes + 1])
+        return named.astype(label_type(int(named[-1])))
 
     def scores(self) -> Float32[np.ndarray, "k1 h4 w4"]:
         """What the labels compete with, background first.

@@ -33,7 +33,7 @@ def confusions(pairs: Sequence[Pair], *, classes: int) -> Int64[np.ndarray, "f c
         cam, before = read_cam(pair.cam), read_label(pair.label)
         if before.shape != cam.size:
             raise ValueError(f"{pair.label} is {before.shape}, {pair.cam} is of {cam.size} pixels")
-        scores, names = cam.scores(), np.concatenate([[0], cam.classes + 1]).astype(np.uint8)
+        scores, names = cam.scores(), cam.labels
         first = SCALE // 2
         rows, columns = (
             np.minimum(np.arange(first, side + first, SCALE), side - 1) for side in cam.size

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, Int64, Shaped
 from scipy import ndimage
 
-from data.labels import IGNORE
+from data.labels import ignore_in
 
 NEIGHBOURS = {4: ndimage.generate_binary_structure(2, 1), 8: np.ones((3, 3), bool)}
 
@@ -32,13 +32,14 @@ def connected(
 ) -> Components:
     """The connected components of every class of an integer `label`, the background included.
 
-    Cells of 255, of components under `min_area` cells, and of all but the `most` largest of the
-    others belong to no component. `connectivity`: 4 or 8 neighbours.
+    Ignored cells, those of components under `min_area` cells, and of all but the `most` largest of
+    the others belong to no component. `connectivity`: 4 or 8 neighbours.
     """
     ids = np.zeros(label.shape, np.int32)
     classes: list[int] = []
+    blank = ignore_in(label)
     for value in np.unique(label):
-        if value != IGNORE:
+        if value != blank:
             own, count = ndimage.label(label == value, NEIGHBOURS[connectivity])
             ids = np.where(own > 0, own + len(classes), ids)
             classes += [int(value)] * count

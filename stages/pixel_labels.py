@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64, Integer
 
-from data.labels import IGNORE, check_label, read_grey, read_label
+from data.labels import check_label, fitted, ignored, read_grey, read_label
 from data.manifest import Manifest
 from data.masks import MaskIndex
 from data.records import Photo
@@ -14,7 +14,7 @@ from data.records import Photo
 
 @dataclass(frozen=True)
 class PixelLabels:
-    """Labels of the train photos: 0 background, 1..C classes, 255 ignore; and weights, if asked.
+    """Labels of the train photos: 0 background, 1..C classes, ignored; and weights, if asked.
 
     Its methods serve as callbacks of loaders, worker processes included.
     """
@@ -63,15 +63,18 @@ class PixelLabels:
         classes = len(manifest.classes.names) + 1
         return cls(photos, classes, "masks (upper bound)", None, masks, None)
 
-    def label(self, photo: Photo) -> UInt8[np.ndarray, "h w"]:
-        """The label of one photo. Raises FileNotFoundError or ValueError naming the file."""
+    def label(self, photo: Photo) -> Integer[np.ndarray, "h w"]:
+        """The label of one photo, in the type of `classes`.
+
+        Raises FileNotFoundError or ValueError naming the file.
+        """
         if self.masks is not None:
             return self.masks.read(photo)
         assert self.folder is not None
         path = self.folder / f"{photo.id}.png"
         label = read_label(path)
         check_label(label, self.classes - 1, str(path))
-        return label
+        return fitted(label, self.classes - 1)
 
     def weight(self, photo: Photo) -> Float32[np.ndarray, "h w"]:
         """The weight of every pixel of one photo, in [0, 1]; 1 where there is no confidence."""
@@ -85,9 +88,10 @@ class PixelLabels:
 
         Raises ValueError where all of them are ignored.
         """
-        counts = np.zeros(256, np.int64)
+        counts = np.zeros(self.classes, np.int64)
         for photo in self.photos:
-            counts += np.bincount(self.label(photo).ravel(), minlength=256)
-        if not counts[:IGNORE].any():
+            label = self.label(photo)
+            counts += np.bincount(label[~ignored(label)], minlength=self.classes)
+        if not counts.any():
             raise ValueError("every pixel of every label is ignored: nothing to train on")
-        return counts[: self.classes]
+        return counts

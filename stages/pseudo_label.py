@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Integer, UInt8
 
 from data.cams import Cam, fitting_cam
-from data.labels import IGNORE, write_grey, write_label
+from data.labels import ignore_in, write_grey, write_label
 from data.photos import read_photo
 from knowledge.classes import ClassTable
 from stages.crf.parameters import CrfParameters
@@ -48,9 +48,9 @@ class Recipe(NamedTuple):
 class PseudoLabel:
     """Labels of one photo: 0 background, class index + 1."""
 
-    label: UInt8[np.ndarray, "h w"]
-    """Sure labels; 255 where the two bounds disagree."""
-    full: UInt8[np.ndarray, "h w"]
+    label: Integer[np.ndarray, "h w"]
+    """Sure labels; ignored where the two bounds disagree."""
+    full: Integer[np.ndarray, "h w"]
     """The complete labelling, without an ignored pixel."""
     confidence: UInt8[np.ndarray, "h w"]
     """255 times the CRF's probability of the label in `full`."""
@@ -110,12 +110,10 @@ def labelled(q: Float32[np.ndarray, "3 k h w"], cam: Cam) -> PseudoLabel:
     high background score, background where it wins at both others' ends, the rest is ignored
     (jiwoon-ahn/irn: step/cam_to_ir_label.py).
     """
-    names = np.concatenate([[0], cam.classes + 1]).astype(np.uint8)
-    full, foreground, background = names[q.argmax(axis=1)]
-    unsure = (foreground == 0) & (background != 0)
-    label = np.where(unsure, np.uint8(IGNORE), foreground)
+    full, foreground, background = cam.labels[q.argmax(axis=1)]
+    foreground[(foreground == 0) & (background != 0)] = ignore_in(foreground)
     confidence = np.rint(q[0].max(axis=0) * 255).astype(np.uint8)
-    return PseudoLabel(label, full, confidence)
+    return PseudoLabel(foreground, full, confidence)
 
 
 def score_unary(

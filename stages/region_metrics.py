@@ -17,7 +17,7 @@ from collections.abc import Collection, Mapping
 import numpy as np
 from jaxtyping import Float, Float64, Int, Int64, Shaped
 
-from data.labels import IGNORE
+from data.labels import ignore_in, ignored
 from stages.components import connected
 
 DEFINITION = (
@@ -83,14 +83,15 @@ def overlap(regions: Float[np.ndarray, "k h w"], counted: Shaped[np.ndarray, "h 
 
 def class_groups(label: Shaped[np.ndarray, "h w"]) -> Int64[np.ndarray, "h w"]:
     """The class of each cell, -1 where it is ignored."""
-    return np.where(label == IGNORE, -1, label.astype(np.int64))
+    return np.where(ignored(label), -1, label.astype(np.int64))
 
 
 def instance_groups(
     label: Shaped[np.ndarray, "h w"], countable: Collection[int]
 ) -> Int64[np.ndarray, "h w"]:
     """The connected component (8 neighbours) of each cell of a `countable` class, else -1."""
-    kept = np.where(np.isin(label, list(countable)), label, IGNORE)
+    kept = label.copy()
+    kept[~np.isin(label, list(countable))] = ignore_in(label)
     return connected(kept).ids.astype(np.int64) - 1
 
 
@@ -109,7 +110,7 @@ class RegionMetrics:
     def add(
         self, regions: Float[np.ndarray, "k h w"], label: Shaped[np.ndarray, "h w"]
     ) -> dict[str, float]:
-        """Measure one photo: `regions` in [0, 1] and the integer `label` (255: ignore) of cells.
+        """Measure one photo: `regions` in [0, 1] and the integer `label` of cells.
 
         Returns its metrics, named as in `figures` with a slash; NaN where undefined.
         """

@@ -5,7 +5,7 @@
 Reads the artifacts of `index` (train photos and tags), `graph` and `segment` (trained on
 the pseudo-labels); never a mask. Writes, in the form of `labels` and in its place,
 
-- <id>.png: the network's label of every train photo, 255 where it is not sure;
+- <id>.png: the network's label of every train photo, 255 (16 bits: 65535) where it is not sure;
 - full/<id>.png: the same; confidence/<id>.png: 255 times the probability of the label;
 - thresholds.json: what the labels are.
 
@@ -105,7 +105,7 @@ def _label(
     """Label and confidence (0..255) of one photo from `c h w` probabilities, background first."""
     import numpy as np
 
-    from data.labels import IGNORE
+    from data.labels import ignore_in, label_type
 
     names = np.arange(len(probabilities))
     if config.tags:
@@ -113,8 +113,8 @@ def _label(
     kept = probabilities[names]
     kept = kept / kept.sum(axis=0).clip(1e-12)
     best = kept.max(axis=0)
-    label = names[kept.argmax(axis=0)].astype(np.uint8)
-    label[best < config.confidence] = IGNORE
+    label = names[kept.argmax(axis=0)].astype(label_type(len(probabilities) - 1))
+    label[best < config.confidence] = ignore_in(label)
     return label, np.rint(best * 255).astype(np.uint8)
 
 

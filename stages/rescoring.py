@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Integer, UInt8
 from torch import Tensor
 
 from data.cams import Cam, fitting_cam, write_cam
@@ -134,7 +134,7 @@ def _features(
     return torch.cat(maps, dim=1), grid
 
 
-def _label(labels: Path, photo: Photo) -> UInt8[np.ndarray, "H W"]:
+def _label(labels: Path, photo: Photo) -> Integer[np.ndarray, "H W"]:
     """The complete label of a photo. Raises ValueError where it has another size."""
     path = labels / "full" / f"{photo.id}.png"
     label = read_label(path)

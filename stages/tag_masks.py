@@ -7,23 +7,25 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Bool, Float32, Float64, Integer, UInt8
 from torch import Tensor
 
 from data.cams import Cam
+from data.labels import label_type
 from stages.nets.cam import CamMaker
-from stages.nets.classifier import Branch, Classifier
+from stages.nets.classifier import Classifier, Mapped
 from stages.nets.look import LIMIT
 from stages.nets.resize import resized
+from stages.nets.tag_loss import Scored
 from stages.pseudo_label import weighed
 
 
 class TagSettings(NamedTuple):
     """How a run made its maps, and what of them is background."""
 
-    branch: Branch = "linear"
+    branch: Mapped = "linear"
     """Weights that make the maps."""
-    scored: Branch = "linear"
+    scored: Scored = "linear"
     """Weights that score the tags."""
     scales: tuple[float, ...] = (1.0, 0.5, 1.5, 2.0)
     flip: bool = True
@@ -47,7 +49,7 @@ class TagSettings(NamedTuple):
 class TagMasks(NamedTuple):
     """Labels of photos of one size, and the probability of every tag."""
 
-    labels: UInt8[np.ndarray, "b h w"]
+    labels: Integer[np.ndarray, "b h w"]
     """0 background, 1..C classes."""
     tags: Float32[np.ndarray, "b c"]
     taken: Bool[np.ndarray, "b c"]
@@ -55,7 +57,7 @@ class TagMasks(NamedTuple):
 
 
 def tag_probabilities(
-    classifier: Classifier, images: UInt8[Tensor, "b 3 h w"], branch: Branch
+    classifier: Classifier, images: UInt8[Tensor, "b 3 h w"], branch: Scored
 ) -> Float32[np.ndarray, "b c"]:
     """Probability of each class to be in each photo."""
     with torch.inference_mode():
@@ -90,19 +92,19 @@ def tag_masks(
         cut(Cam(row.astype(np.int64), found.float().cpu().numpy(), size), settings.background)
         for row, found in zip(classes, maps, strict=True)
     ]
-    return TagMasks(np.stack(labels), tags, taken)
+    kind = label_type(tags.shape[1])
+    return TagMasks(np.stack(labels).astype(kind), tags, taken)
 
 
-def cut(cam: Cam, background: float) -> UInt8[np.ndarray, "h w"]:
+def cut(cam: Cam, background: float) -> Integer[np.ndarray, "h w"]:
     """The strongest class of each pixel, or 0 where none beats the background score."""
     if not len(cam.classes):
         return np.zeros(cam.size, np.uint8)
     scores = weighed(cam.upsampled(cam.scores()), background)
-    names = np.concatenate([[0], cam.classes + 1]).astype(np.uint8)
-    label: UInt8[np.ndarray, "h w"] = names[scores.argmax(axis=0)]
+    label: Integer[np.ndarray, "h w"] = cam.labels[scores.argmax(axis=0)]
     return label
 
 
-def area_shares(label: UInt8[np.ndarray, "h w"], classes: int) -> Float64[np.ndarray, " c"]:
+def area_shares(label: Integer[np.ndarray, "h w"], classes: int) -> Float64[np.ndarray, " c"]:
     """Share of the pixels of each label 0..`classes`."""
-    return np.bincount(label.reshape(-1), minlength=256)[: classes + 1] / label.size
+    return np.bincount(label.reshape(-1), minlength=classes + 1)[: classes + 1] / label.size

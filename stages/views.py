@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, UInt8
+from jaxtyping import Float, Float32, Integer, UInt8
 from torch import Tensor
 
-from data.labels import write_label
+from data.labels import label_type, write_label
 from data.manifest import Manifest
 from data.photos import read_photo
 from data.records import Photo
@@ -81,7 +81,7 @@ class Viewer:
 
     def _refined(
         self, photo: Photo, probabilities: Float[Tensor, "c h w"]
-    ) -> UInt8[np.ndarray, "h w"]:
+    ) -> Integer[np.ndarray, "h w"]:
         assert self.crf is not None
         image = read_photo(self.manifest.path(photo))
         return refined(image, probabilities.float().cpu().numpy(), self.crf)
@@ -91,7 +91,7 @@ def refined(
     image: UInt8[np.ndarray, "h w 3"],
     probabilities: Float32[np.ndarray, "c h w"],
     crf: CrfParameters,
-) -> UInt8[np.ndarray, "h w"]:
+) -> Integer[np.ndarray, "h w"]:
     """The label of every pixel after a dense CRF over the classes that the network sees at all.
 
     The kernels' widths shrink with the photo, as for pseudo-labels: they are those of 500 pixels.
@@ -99,8 +99,9 @@ def refined(
     highest = probabilities.max(axis=(1, 2))
     # Among more than 1 / LEAST classes an undecided network may give none that much.
     seen = np.flatnonzero(highest >= min(LEAST, highest.max()))
+    labels = seen.astype(label_type(len(probabilities) - 1))
     if len(seen) == 1:
-        return np.full(image.shape[:2], seen[0], np.uint8)
+        return np.full(image.shape[:2], labels[0])
     scale = max(image.shape[:2]) / 500
     q = refine(image, np.ascontiguousarray(probabilities[seen]), crf, scale=scale)
-    return seen.astype(np.uint8)[q.argmax(axis=0)]
+    return labels[q.argmax(axis=0)]

@@ -21,6 +21,7 @@ SHOWN = {
     "walk": "activation maps after the walk, cut at their background score",
     "first": "first labels",
     "rescore": "scores of the second look, before the dense CRF",
+    "spread": "scores shared between learned boundaries, before the dense CRF",
     "labels": "labels",
 }
 """Names of the inputs, in the order of the flow, and what a page calls them."""
@@ -40,16 +41,15 @@ class Step:
         if self.background is None:
             return read_label(self.folder / "full" / f"{photo.id}.png")
         cam = fitting_cam(self.folder / f"{photo.id}.npz", photo.size)
-        names = np.concatenate([[0], cam.classes + 1]).astype(np.uint8)
         scores = weighed(cam.upsampled(cam.scores()), self.background)
-        return np.asarray(names[scores.argmax(axis=0)])
+        return np.asarray(cam.labels[scores.argmax(axis=0)])
 
 
 def steps_of(inputs: Mapping[str, Path]) -> list[Step]:
     """The steps among a stage's inputs, in the order of the flow; none where labels are all."""
     final = _threshold(inputs["labels"])
     first = _threshold(inputs["first"]) if "first" in inputs else final
-    scores = {"walk": first, "rescore": final, "first": None, "labels": None}
+    scores = {"walk": first, "first": None, "rescore": final, "spread": final, "labels": None}
     found = [Step(name, inputs[name], scores[name]) for name in SHOWN if name in inputs]
     return found if len(found) > 1 else []
 
