@@ -20,6 +20,7 @@ from data.manifest import Manifest
 from data.masks import MaskIndex
 from data.records import SUFFIXES, Problem, Source, list_ids
 from data.tags import TagFile
+from knowledge import matrix_file
 from knowledge.classes import ClassTable
 
 Layout = Literal["voc", "coco", "folder"]
@@ -173,14 +174,20 @@ def check_order(names: Sequence[str], listed: Sequence[str], where: str) -> Find
 
 
 def check_graph_file(classes: ClassTable, path: Path) -> Finding:
-    """Compare the order of classes with that of a file of word vectors or of an adjacency.
+    """Compare the order of classes with that of a file of word vectors or of a matrix.
 
-    safetensors with "names" in the metadata, or JSON with a list "names" or "classes".
+    safetensors with "names" in the metadata, JSON with a list "names" or "classes", or a matrix as
+    CSV, as `knowledge.matrix_file` reads it. Word vectors as text list every word there is and have
+    no order to compare: `stages.machine.check_text` says which classes they lack.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
-        if path.suffix == ".json":
+        if path.suffix == ".csv":
+            listed = matrix_file.listed(path).names
+        elif path.suffix == ".json" and matrix_file.is_released(path, classes.names):
+            listed = classes.names
+        elif path.suffix == ".json":
             document = json.loads(path.read_text(encoding="utf-8"))
             listed = document.get("names") or document["classes"]
         else:
@@ -188,7 +195,7 @@ def check_graph_file(classes: ClassTable, path: Path) -> Finding:
                 listed = json.loads((file.metadata() or {})["names"])
         names = [str(name) for name in listed]
     except FileNotFoundError:
-        text = f"there is no {path}: set --graph.vectors to a file or folder that is there"
+        text = f"there is no {path}: set --graph.vectors or --graph.matrix to what is there"
         return Finding("error", "classes", "graph-file", text)
     except (SafetensorError, ValueError, KeyError, OSError, AttributeError, TypeError) as error:
         text = f"{path} names no classes ({type(error).__name__}): make or copy it again"

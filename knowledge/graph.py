@@ -33,7 +33,7 @@ class ClassGraph:
     embeddings: Float32[np.ndarray, "c d"]
     """One text vector a class."""
     adjacency: Float32[np.ndarray, "c c"]
-    """Row i holds what class i receives from every class: >= 0, rows sum to 1."""
+    """Row i holds what class i receives from every class: >= 0; rows of form "ours" sum to 1."""
     card: dict[str, Any]
     """What it was made from: relation, settings, text model, strongest edges, figures."""
 

@@ -71,6 +71,18 @@ def listed(path: Path, names: Sequence[str] = ()) -> Named:
     return read(path, tuple(names))
 
 
+def is_released(path: Path, names: Sequence[str]) -> bool:
+    """Whether `path` is a JSON of the released layout that is read for exactly these classes."""
+    try:
+        return "S" in json.loads(path.read_text(encoding="utf-8"))[_part(tuple(names))]
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _part(names: tuple[str, ...]) -> str:
+    return next((part for part, own in RELEASED.items() if own == names), "")
+
+
 def _json(path: Path, names: tuple[str, ...]) -> Named:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -78,9 +90,9 @@ def _json(path: Path, names: tuple[str, ...]) -> Named:
         raise ValueError(f"{path} is no JSON ({error}): make or copy it again") from None
     if not isinstance(document, dict):
         raise _nameless(path)
-    for part, own in RELEASED.items():
-        if isinstance(document.get(part), dict) and "S" in document[part] and own == names:
-            return Named(own, document[part]["S"])
+    part = document.get(_part(names))
+    if isinstance(part, dict) and "S" in part:
+        return Named(names, part["S"])
     own_names = next((document[key] for key in NAMES if key in document), None)
     values = next((document[key] for key in KEYS if key in document), None)
     if not isinstance(own_names, list) or not isinstance(values, list):

@@ -72,11 +72,17 @@ def neighbours(
 def adjacency(
     relation: Float64[np.ndarray, "c c"], *, strength: float = 0.2
 ) -> Float32[np.ndarray, "c c"]:
+    """A = (1 - p) I + p O as it is kept, in float32."""
+    return weighted(relation, strength=strength).astype(np.float32)
+
+
+def weighted(
+    relation: Float64[np.ndarray, "c c"], *, strength: float = 0.2
+) -> Float64[np.ndarray, "c c"]:
     """A = (1 - p) I + p O with p = `strength`; rows without neighbours keep A_ii = 1."""
     connected = relation.sum(axis=1, keepdims=True) > 0
     mass = np.where(connected, strength, 0.0)
-    matrix = mass * relation + np.diagflat(1.0 - mass)
-    return matrix.astype(np.float32)
+    return mass * relation + np.diagflat(1.0 - mass)
 
 
 def identity(count: int) -> Float64[np.ndarray, "c c"]:
@@ -124,8 +130,12 @@ def mix(
     return _row_stochastic(mu * first + (1.0 - mu) * second)
 
 
-def effective_neighbours(relation: Float64[np.ndarray, "c c"]) -> Float64[np.ndarray, " c"]:
-    """How many neighbours a class has in effect: exp of the entropy of its row, 0 without any."""
+def effective_neighbours(matrix: Float64[np.ndarray, "c c"]) -> Float64[np.ndarray, " c"]:
+    """How many neighbours a class has in effect: exp of the entropy of its row, 0 without any.
+
+    `matrix` is a relation or a whole adjacency: a row counts without its diagonal, as shares.
+    """
+    relation = _row_stochastic(_off_diagonal(matrix))
     logs = np.log(relation, out=np.zeros_like(relation), where=relation > 0)
     entropy = -(relation * logs).sum(axis=1)
     return np.where(relation.sum(axis=1) > 0, np.exp(entropy), 0.0)
@@ -152,7 +162,7 @@ def rank_correlation(first: Num[np.ndarray, "c c"], second: Num[np.ndarray, "c c
         ranks.append((np.cumsum(counts) - (counts - 1) / 2.0)[where])
     if len(places[0]) < 3 or any(np.ptp(one) == 0 for one in ranks):
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _off_diagonal(matrix: Float64[np.ndarray, "c c"]) -> Float64[np.ndarray, "c c"]:

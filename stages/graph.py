@@ -8,11 +8,11 @@ card: relation, settings, text model, figures, strongest edges). Reads no photo 
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 from pipeline.context import Context
 from pipeline.key import Place
@@ -20,18 +20,21 @@ from pipeline.key import Place
 if TYPE_CHECKING:
     import numpy as np
 
-    from data.manifest import Manifest
     from knowledge.classes import ClassTable
     from knowledge.graph import ClassGraph
     from knowledge.vectors import Vectors
+    from stages.class_relations import Relations
 
 VERSION = 1
 
-Knowledge = Literal["cooccurrence", "text", "mix"]
+Source = Literal["cooccurrence", "text", "conceptnet", "matrix"]
+Knowledge = Literal["cooccurrence", "text", "conceptnet", "matrix", "mix"]
 Control = Literal["identity", "random", "permuted"]
 
 EDGES = 20
 """Edges listed in the card."""
+PLACES = {"vectors", "cache", "conceptnet", "matrix", "descriptions"}
+"""Settings that say where something lies: no part of the card."""
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -40,10 +43,20 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     relation: Knowledge | Control = Field(
         "cooccurrence",
         description="who is a neighbour: co-occurrence of the training tags, similarity of the "
-        "class texts, their mix; or a control: nobody, random classes, another class's neighbours",
+        "class texts, nearness in ConceptNet, a matrix of your own, a mix of two of them; or a "
+        "control: nobody, random classes, another class's neighbours",
     )
     base: Knowledge = Field(
         "cooccurrence", description="relation from which the controls random and permuted are made"
+    )
+    mixed: tuple[Source, Source] = Field(
+        ("text", "cooccurrence"), description="the two relations of mix"
+    )
+    form: Literal["ours", "mlgcn", "mlgcn_code", "released"] = Field(
+        "ours",
+        description="how a relation becomes an adjacency: (1 - p) I + p O with alpha and top_k; "
+        "ML-GCN's of the paper; ML-GCN's of its program, which turns the direction around (both "
+        "for cooccurrence at tau); D^-1/2 (S + I) D^-1/2 of the GRM program",
     )
     strength: float = Field(
         0.2, ge=0, le=1, description="p: share of what a class hears from its neighbours"
@@ -56,61 +69,118 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         le=1,
         description="co-occurrence counts as 1 from P(j|i) = tau on and as 0 below; none: P itself",
     )
-    mu: float = Field(0.5, ge=0, le=1, description="share of the text relation in mix")
+    mu: float = Field(0.5, ge=0, le=1, description="share of the first relation in mix")
+    conceptnet: Annotated[Path | None, Place()] = Field(
+        None,
+        description="assertions file of ConceptNet 5 (conceptnet-assertions-5.7.0.csv.gz), for the "
+        "relation conceptnet",
+    )
+    matrix: Annotated[Path | None, Place()] = Field(
+        None,
+        description="similarities with the names of their rows, for the relation matrix: JSON "
+        "(names, matrix), CSV with names in its first line and column, safetensors; or the "
+        "released CM_kg_*_info.json",
+    )
     text_model: str = Field(
         "all-MiniLM-L6-v2", description="sentence-transformers model that reads the class texts"
     )
     vectors: Annotated[Path | None, Place()] = Field(
         None,
-        description="instead of text_model: a folder with such a model, or a safetensors file of "
-        "word vectors (GloVe) with the names of its rows",
+        description="instead of text_model: a folder with such a model, or word vectors: GloVe's "
+        "or word2vec's text (glove.6B.300d.txt, .vec, .gz), or safetensors with the names of rows",
     )
     cache: Annotated[Path | None, Place()] = Field(
-        None, description="folder that keeps encoded vectors for other runs; none: keep nothing"
+        None,
+        description="folder that keeps encoded vectors and what was made of ConceptNet for other "
+        "runs; none: keep nothing",
     )
     describe: bool = Field(
         True, description="texts are 'name: description' where there is one, else the bare names"
+    )
+    descriptions: Annotated[Path | None, Place()] = Field(
+        None, description="JSON of class name to what a photo of it shows, before the table's own"
     )
     embeddings: Literal["text", "random"] = Field(
         "text", description="vectors of the nodes; random: the control, same norms, no knowledge"
     )
     seed: int = Field(0, ge=0, description="of the controls' random numbers")
 
+    @model_validator(mode="after")
+    def _fits(self) -> "Config":
+        used = self.used()
+        for name, given in (("conceptnet", self.conceptnet), ("matrix", self.matrix)):
+            if name in used and given is None:
+                raise ValueError(f"relation {name} needs --graph.{name} FILE")
+        if self.mixed[0] == self.mixed[1]:
+            raise ValueError(f"--graph.mixed {self.mixed[0]} twice: name two relations")
+        if self.form == "ours":
+            return self
+        relation = self.base if self.relation in ("random", "permuted") else self.relation
+        if relation == "mix":
+            raise ValueError(f"--graph.form {self.form} takes one relation; a mix has form ours")
+        if self.form != "released" and relation != "identity":
+            if relation != "cooccurrence":
+                raise ValueError(f"--graph.form {self.form} is made of cooccurrence alone")
+            if self.tau is None:
+                raise ValueError(f"--graph.form {self.form} needs --graph.tau, 0.4 in ML-GCN")
+        return self
+
+    def used(self) -> set[str]:
+        """The relations that the graph is made of."""
+        name = self.base if self.relation in ("random", "permuted") else self.relation
+        return set(self.mixed) if name == "mix" else {name}
+
+    def read_files(self) -> list[str]:
+        """The relations that the graph is made of and that have a file of their own."""
+        return [name for name in ("conceptnet", "matrix") if name in self.used()]
+
+    def class_files(self) -> list[Path]:
+        """The files that list classes in an order of their own, for a check before a run."""
+        listing = [self.matrix] if "matrix" in self.used() else []
+        vectors = self.vectors
+        texts = (".txt", ".vec", ".gz")  # every word of a language, in no order
+        if vectors is not None and not vectors.is_dir() and vectors.suffix not in texts:
+            listing.append(vectors)
+        return [path for path in listing if path is not None]
+
 
 def sources(config: Config) -> dict[str, Path]:
-    """The files that vectors come from: their content belongs to the result, their place does not.
+    """The files that the graph is made of: their content is part of the result, their place not.
 
-    Without `vectors` those are the ones that ship with the project, and a model's own folder where
-    `text_model` names one.
+    Without `vectors` that is the folder of vectors that ship with the project, and a model's own
+    where `text_model` names one.
     """
+    given = {name: getattr(config, name) for name in config.read_files()}
+    if config.describe and config.descriptions is not None:
+        given["descriptions"] = config.descriptions
     if config.vectors is not None:
-        return {"vectors": config.vectors}
-    shipped = {"shipped": Path(__file__).parents[1] / "knowledge" / "vectors"}
+        return {**given, "vectors": config.vectors}
+    given["shipped"] = Path(__file__).parents[1] / "knowledge" / "vectors"
     model = Path(config.text_model)
-    return shipped | ({"text_model": model} if model.is_dir() else {})
+    return given | ({"text_model": model} if model.is_dir() else {})
 
 
 def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:
     """Build the graph and write it below `out`.
 
     Raises:
-        FileNotFoundError: `vectors` names nothing.
-        ValueError: the text model cannot be had, or the word vectors lack a class.
+        FileNotFoundError: a setting names a file that is not there.
+        ValueError: the text model cannot be had, or a file lacks a class or has another form.
     """
     from data.manifest import Manifest
-    from knowledge import relations
     from knowledge.graph import ClassGraph
     from knowledge.vectors import random_vectors
+    from stages.class_relations import Relations
 
     manifest = Manifest.of(inputs, context.places)
     vectors = _vectors(config, manifest.classes)
-    neighbours = _neighbours(config, manifest, vectors)
-    adjacency = relations.adjacency(neighbours, strength=config.strength)
+    known = Relations(config, manifest, vectors, context)
+    adjacency = known.adjacency()
     embeddings = vectors.values
     if config.embeddings == "random":
         embeddings = random_vectors(embeddings, seed=config.seed)
-    card = _card(config, vectors, neighbours, manifest)
-    graph = ClassGraph(manifest.classes.names, embeddings, adjacency, card)
+    card = _card(known, adjacency)
+    graph = ClassGraph(manifest.classes.names, embeddings, adjacency.astype("float32"), card)
     card["edges"] = _edges(graph)
     graph.save(out)
     alone = card["figures"]["without_neighbours"]
@@ -122,60 +192,35 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
 
 
 def _vectors(config: Config, classes: "ClassTable") -> "Vectors":
+    from knowledge.descriptions import class_texts
     from knowledge.vectors import read_word_vectors, text_vectors
 
     place = config.vectors
     if place is not None and not place.exists():
         raise FileNotFoundError(
             f"graph.vectors: there is no {place}; give a folder with a sentence-transformers model "
-            "or a safetensors file of word vectors"
+            "or a file of word vectors"
         )
+    texts = class_texts(classes, described=config.describe, descriptions=config.descriptions)
     if place is not None and place.is_file():
         return read_word_vectors(place, classes.names)
-    texts = [entry.text if config.describe else entry.name for entry in classes.classes]
     return text_vectors(texts, place or config.text_model, cache=config.cache)
 
 
-def _neighbours(config: Config, manifest: "Manifest", vectors: "Vectors") -> "np.ndarray":
-    """The row-stochastic neighbours O (C, C) of the relation that `config` asks for."""
-    from knowledge import relations
-
-    def text() -> "np.ndarray":
-        similarity = relations.text_similarity(vectors.values)
-        return relations.neighbours(similarity, alpha=config.alpha, top_k=config.top_k)
-
-    def cooccurrence() -> "np.ndarray":
-        tags = manifest.tag_matrix(manifest.split("train"))
-        soft = relations.conditional(relations.cooccurrence_counts(tags))
-        hard = soft if config.tau is None else relations.binarised(soft, config.tau)
-        return relations.neighbours(hard, alpha=config.alpha, top_k=config.top_k, ranking=soft)
-
-    knowledge: dict[str, Callable[[], np.ndarray]] = {
-        "text": text,
-        "cooccurrence": cooccurrence,
-        "mix": lambda: relations.mix(text(), cooccurrence(), mu=config.mu),
-    }
-    controls: dict[str, Callable[[], np.ndarray]] = {
-        "identity": lambda: relations.identity(len(manifest.classes)),
-        "random": lambda: relations.random(knowledge[config.base](), seed=config.seed),
-        "permuted": lambda: relations.permuted(knowledge[config.base](), seed=config.seed),
-    }
-    return (knowledge | controls)[config.relation]()
-
-
-def _card(
-    config: Config, vectors: "Vectors", neighbours: "np.ndarray", manifest: "Manifest"
-) -> dict[str, Any]:
+def _card(known: "Relations", adjacency: "np.ndarray") -> dict[str, Any]:
     """What the graph was made from, and the figures that say how much of a graph it is."""
-    from knowledge.relations import effective_neighbours
+    from knowledge.relations import effective_neighbours, off_diagonal_share
+    from stages.class_relations import agreement
 
+    config, manifest, vectors = known.config, known.manifest, known.vectors
     names = manifest.classes.names
-    effective = [round(float(value), 3) for value in effective_neighbours(neighbours)]
+    effective = [round(float(value), 3) for value in effective_neighbours(adjacency)]
     alone = [name for name, value in zip(names, effective, strict=True) if value == 0]
+    shares = off_diagonal_share(adjacency)
     described = config.describe and vectors.source != "file"
     return {
         "relation": config.relation,
-        "settings": config.model_dump(mode="json", exclude={"vectors", "cache"}),
+        "settings": config.model_dump(mode="json", exclude=PLACES),
         "text": {
             "model": vectors.model,
             "source": vectors.source,
@@ -185,10 +230,14 @@ def _card(
         },
         "tags": {"split": "train", "photos": len(manifest.split("train"))},
         "figures": {
-            "off_diagonal_mass": 0.0 if len(alone) == len(names) else config.strength,
+            "off_diagonal_mass": round(float(shares[shares > 0].mean()), 6)
+            if shares.any()
+            else 0.0,
             "without_neighbours": alone,
             "effective_neighbours": dict(zip(names, effective, strict=True)),
+            "agreement": agreement(adjacency, known),
         },
+        **known.card,
     }
 
 

@@ -56,11 +56,12 @@ def check_crf(backend: Backend) -> Finding:
 
 def check_text(config: Graph, classes: ClassTable) -> Finding:
     """Whether the class texts have vectors here, or the model that makes them."""
+    from knowledge.descriptions import class_texts
     from knowledge.vectors import kept_vectors, read_word_vectors
 
     place = config.vectors
-    texts = [entry.text if config.describe else entry.name for entry in classes.classes]
     try:
+        texts = class_texts(classes, described=config.describe, descriptions=config.descriptions)
         if place is not None and not place.is_dir():
             read_word_vectors(place, classes.names)
             said = f"{place.name} has vectors of all classes"

@@ -144,6 +144,21 @@ def test_graph_files_are_compared_by_name(tmp_path: Path) -> None:
     assert check_graph_file(VOC, tmp_path / "bad.safetensors").code == "graph-file"
 
 
+def test_matrices_are_compared_by_name_too(tmp_path: Path) -> None:
+    released = tmp_path / "CM_kg_57_info.json"
+    released.write_text(json.dumps({"KG_VOC_info": {"S": []}}))
+    assert check_graph_file(VOC, released).level == "ok"
+    assert check_graph_file(COCO, released).code == "graph-file"
+    table = tmp_path / "own.csv"
+    names = VOC.names[::-1]
+    rows = [",".join(["", *names]), *(",".join([name, *["0"] * 20]) for name in names)]
+    table.write_text("\n".join(rows))
+    assert check_graph_file(VOC, table).level == "note"
+    assert check_graph_file(COCO, table).code == "class-missing"
+    table.write_text("1,2\n3,4\n")
+    assert check_graph_file(VOC, table).code == "graph-file"
+
+
 def test_the_shared_vectors_of_coco_are_in_another_order(shared: Path) -> None:
     text = shared / "text"
     other = check_graph_file(COCO, text / "glove300_coco80_alphabetical.safetensors")

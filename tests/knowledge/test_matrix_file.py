@@ -6,7 +6,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from knowledge.classes import COCO, VOC
-from knowledge.matrix_file import read_matrix
+from knowledge.matrix_file import is_released, read_matrix
 
 NAMES = ("cat", "dog", "sofa")
 VALUES = np.array([[0.3, 0.2, 0.1], [0.2, 0.4, 0.0], [0.1, 0.0, 0.5]])
@@ -75,6 +75,8 @@ def test_the_released_layout_counts_for_exactly_its_own_classes(tmp_path: Path) 
     assert np.array_equal(read_matrix(path, COCO.names), np.eye(80))
     with pytest.raises(ValueError, match="with the names of its rows"):
         read_matrix(path, VOC.names[::-1])
+    asked = (VOC.names, COCO.names, VOC.names[::-1])
+    assert [is_released(path, names) for names in asked] == [True, True, False]
 
 
 @pytest.mark.parametrize(
