@@ -31,6 +31,7 @@ AT_ONCE = 4
 FEWEST = 5
 NETS = ("classify", "segment")
 """Kinds of stages that train a network."""
+LESS_MEMORY = "close programs, lower --workers or batch sizes, or take a smaller backbone"
 UNREHEARSED = ("index", "masks", "report", "compare")
 """Kinds of stages that run in full anyway, or that read what only a whole run leaves."""
 
@@ -171,7 +172,10 @@ def sample(manifest: Manifest, masked: set[str], count: int) -> list[Photo]:
 
 
 def few_enough(stages: Sequence[Step], photo: Path, device: str) -> int:
-    """How many photos to rehearse: fewer where the slowest backbone takes long over `photo`."""
+    """How many photos to rehearse: fewer where the slowest backbone takes long over `photo`.
+
+    Raises what the backbone raises: ValueError for settings, MemoryError or RuntimeError.
+    """
     import torch
 
     from data.photos import read_photo
@@ -210,8 +214,8 @@ def _rehearsed(
     try:
         run = import_module(stage.module).run
         run(measured.config, reads, out, replace(context, listener=watch))
-    except (ValueError, OSError) as error:
-        measured.problem = str(error)
+    except Exception as error:  # a rehearsal is there to find out: whatever it is, is a finding
+        measured.problem = told(error)
     measured.segments, measured.rest = watch.segments, time.perf_counter() - watch.last
     ids = {photo.id for photo in manifest.photos}
     for path in (one for one in out.rglob("*") if one.is_file()):
@@ -221,6 +225,16 @@ def _rehearsed(
         measured.photo_bytes += size if of_photo else 0
         measured.fixed_bytes += 0 if of_photo else size
     return measured
+
+
+def told(error: Exception) -> str:
+    """What to tell of an error: its own words where it was foreseen, its kind too where not."""
+    words = ("allocate memory", "out of memory")  # torch raises RuntimeError for both
+    if isinstance(error, MemoryError) or any(word in str(error) for word in words):
+        return f"the memory does not suffice ({type(error).__name__}: {error}): {LESS_MEMORY}"
+    if isinstance(error, ValueError | OSError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
 
 
 def smaller(kind: str, config: Any, device: str) -> Any:

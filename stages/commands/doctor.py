@@ -39,7 +39,7 @@ from stages.machine import (
     check_weights,
 )
 from stages.mask_pixels import check_mask_pixels
-from stages.rehearsal import Step, few_enough, rehearse
+from stages.rehearsal import Step, few_enough, rehearse, told
 
 DEMO = index.Demo(photos=24, val=8)
 """Scenes that are drawn where the demo is looked at."""
@@ -100,7 +100,11 @@ def examine(case: Case, folder: Path) -> tuple[list[Finding], Forecast | None]:
     findings.append(text)
     if not case.probe or text.level != "ok":
         return findings, None
-    more, cost = _forecast(case, folder, manifest, made)
+    try:
+        more, cost = _forecast(case, folder, manifest, made)
+    except Exception as error:
+        why = f"the stages cannot be rehearsed: {told(error)}"
+        return [*findings, Finding("error", "forecast", "rehearsal", why)], None
     return [*findings, *more], cost
 
 
@@ -127,8 +131,8 @@ def _data(case: Case, folder: Path, made: dict[str, Cost]) -> Iterator[Finding]:
     place = folder / "index"
     try:
         made["index"] = _timed("index", place, lambda: index.run(config, {}, place, context))
-    except (ValueError, OSError) as error:
-        yield Finding("error", "data", "index", str(error))
+    except Exception as error:  # doctor looks for what ends a run: whatever does, is a finding
+        yield Finding("error", "data", "index", told(error))
     manifest = Manifest.read(place, root) if "index" in made else None
     if root is not None and root.is_dir():
         yield from doctor.check_lists(index.source(config), manifest)
@@ -137,8 +141,8 @@ def _data(case: Case, folder: Path, made: dict[str, Cost]) -> Iterator[Finding]:
     if manifest is None:
         return
     yield from doctor.check_photos(manifest, read_problems(place))
-    for path in case.recipe.graph.class_files():
-        yield doctor.check_graph_file(manifest.classes, path)
+    if case.recipe.graph.vectors is not None and not case.recipe.graph.vectors.is_dir():
+        yield doctor.check_graph_file(manifest.classes, case.recipe.graph.vectors)
     yield from _masks(case, folder, manifest, made)
 
 
@@ -151,8 +155,8 @@ def _masks(
         made["masks"] = _timed(
             "masks", place, lambda: masks.run(config, inputs, place, case.context)
         )
-    except (ValueError, OSError) as error:
-        yield Finding("error", "masks", "masks", str(error))
+    except Exception as error:
+        yield Finding("error", "masks", "masks", told(error))
         return
     found = MaskIndex.of({**inputs, "masks": place}, case.context.places)
     yield from doctor.check_masks(manifest, found, read_problems(place))

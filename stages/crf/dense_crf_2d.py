@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float32, UInt8
 
-from stages.crf.lattice import Lattice
+from stages.crf.lattice import Lattice, check_image
 from stages.crf.parameters import Backend, CrfParameters, Normalization
 from stages.crf.reference.kernels import Kernel, positions
 from stages.crf.reference.mean_field import mean_field
@@ -84,11 +84,17 @@ class DenseCRF2D:
         kernel: int = DIAG_KERNEL,
         normalization: int = NORMALIZE_SYMMETRIC,
     ) -> None:
-        """Add an appearance kernel; srgb in grey levels, a triple for three widths."""
+        """Add an appearance kernel; srgb in grey levels, a triple for three widths.
+
+        rgbim: the decoded photo, 0..255, before any normalisation; it is copied. Raises ValueError
+        for anything else and for a photo of another size.
+        """
         del kernel
+        check_image(rgbim)
         if rgbim.shape[:2] != self._size:
             raise ValueError(f"the photo is {rgbim.shape[:2]} pixels, the CRF is {self._size}")
-        made = Pairwise(sxy, _potts(compat), NAMES[normalization], srgb, rgbim)
+        image = np.array(rgbim, order="C")  # the caller's buffer may change before `inference`
+        made = Pairwise(sxy, _potts(compat), NAMES[normalization], srgb, image)
         self._kernels.append(made)
 
     def inference(self, niter: int) -> Float32[np.ndarray, "k n"]:

@@ -26,6 +26,7 @@ from tests.pipeline.toy import Toy
         (["run", "labels"], "run takes no 'labels'"),
         (["gc", "cams"], "gc takes no 'cams'"),
         (["gc", "--keep", "0"], "at least 1"),
+        (["gc", "--keep", "-1"], "at least 1"),
         (["--name", "a/b"], "a run is named like a folder"),
     ],
 )

@@ -159,6 +159,31 @@ def test_the_forecast_ends_where_the_run_does(tmp_path: Path) -> None:
     assert "masks" in {f.code for f in findings}  # they are looked at all the same
 
 
+SURPRISES = [
+    ("stages.graph.run", MemoryError("Unable to allocate 67.6 GiB"), "graph fails on"),
+    ("stages.graph.run", IndexError("list index out of range"), "IndexError: list index"),
+    ("stages.index.run", MemoryError(), "the memory does not suffice (MemoryError"),
+    ("stages.masks.run", RuntimeError("can't allocate memory"), "the memory does not suffice"),
+    ("stages.commands.doctor.few_enough", RuntimeError("CUDA out of memory"), "be rehearsed"),
+]
+
+
+@pytest.mark.parametrize(("place", "error", "text"), SURPRISES)
+def test_what_nobody_foresaw_is_a_finding_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, error: Exception, text: str
+) -> None:
+    def surprise(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(place, surprise)
+    (tmp_path / "work").mkdir()
+    findings, _ = examine(case("demo", probe=True, until="graph"), tmp_path / "work")
+    (one,) = [f for f in findings if f.level == "error"]
+    assert text in one.text
+    if not isinstance(error, IndexError):
+        assert "close programs, lower --workers" in one.text
+
+
 def test_the_command_of_the_program(tmp_path: Path) -> None:
     root = healthy(tmp_path / "data")
     program = Program(tmp_path / "runs")

@@ -1,5 +1,7 @@
 """The facade against the library whose interface it has."""
 
+from inspect import unwrap
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,34 @@ def test_what_it_cannot_do_is_refused():
     with pytest.raises(ValueError, match="Potts"):
         dense_crf_2d._potts(table)
     assert unchecked is None or callable(unchecked)
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [
+        CASE.photo() / 255.0,
+        CASE.photo().astype(np.int16) - 128,
+        CASE.photo()[:, :, 0],
+        np.repeat(CASE.photo()[:, :, :1], 4, axis=2),
+    ],
+    ids=["float", "mean subtracted", "grey", "four channels"],
+)
+def test_what_is_no_decoded_photo_is_refused(photo):
+    plain = unwrap(DenseCRF2D.addPairwiseBilateral)  # a user's program has no type checks
+    with pytest.raises(ValueError, match="takes a uint8 RGB image"):
+        plain(DenseCRF2D(32, 24, 3), (60, 40), 13, photo, 10)
+
+
+@pytest.mark.parametrize("sxy", [(60, 40), 80], ids=["numpy", "fast"])
+def test_the_photo_may_change_after_it_was_added(sxy):
+    def found(spoil: bool) -> np.ndarray:
+        photo = CASE.photo().copy()
+        crf = DenseCRF2D(32, 24, 3)
+        crf.setUnaryEnergy(ENERGIES)
+        crf.addPairwiseGaussian(3, 3)
+        crf.addPairwiseBilateral(sxy, 13, photo, 10)
+        if spoil:
+            photo[:] = 0
+        return crf.inference(2)
+
+    assert (found(True) == found(False)).all()
