@@ -6,6 +6,7 @@ python run_pipeline.py --recipe folder --dataset.root photos --dataset.tags tags
 python run_pipeline.py --from labels --labels.crf.iterations 5      a stage and what follows, anew
 python run_pipeline.py --until labels | --only inspect | --force cams | --dry-run
 python run_pipeline.py status | why labels | verify | gc
+python run_pipeline.py graph --show [--graph.relation text]        how the classes relate
 python run_pipeline.py compare --heads none,aspp,grm --seeds 3      heads on the same pseudo-labels
 python run_pipeline.py compare runs/a runs/b                        finished runs, if that is fair
 python run_pipeline.py doctor --dataset.root VOCdevkit/VOC2012     check data and machine, forecast
@@ -168,6 +169,11 @@ def doctor(recipe: Recipe, request: Request) -> int:
     return look(case, as_json=flags.json)
 
 
+def show_graph(folder: Path, as_json: bool) -> None:
+    """Print the class graph in `folder`: `graph --show`."""
+    import_module("stages.reports.graph_text").show(folder, as_json)
+
+
 def advice() -> str:
     """The text of `doctor --help`."""
     return str(import_module("stages.commands.doctor").__doc__)
@@ -196,6 +202,7 @@ def main() -> int:
         pipelines={"compare": build_comparison},
         commands={name: partial(command, name) for name in COMMANDS},
         surveys={"doctor": Survey(doctor, advice, meant)},
+        shows={"graph": show_graph},
         closing=headline,
         description=str(__doc__),
     )

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 
 from pipeline.commands import COMMANDS, Request
 from pipeline.console import Plain, console_for
+from pipeline.exhibit import FLAG, Show, artifact_of
 from pipeline.flags import flags
 from pipeline.graph import Pipeline, unknown
 from pipeline.record import STORE, Record
@@ -63,6 +64,7 @@ def main(
     pipelines: Mapping[str, Build] | None = None,
     commands: Mapping[str, Command] | None = None,
     surveys: Mapping[str, Survey] | None = None,
+    shows: Mapping[str, Show] | None = None,
     closing: Closing | None = None,
     description: str = "",
 ) -> int:
@@ -73,8 +75,8 @@ def main(
     the command of that name; settings of the section of that name need no prefix there. `commands`:
     further commands, each given the arguments after its name; where one shares its name with a
     pipeline, it is the one that takes words. `surveys`: commands that take the flags of a run and
-    look at what it would do. `closing`: stage -> artifact directory of a finished
-    run -> the lines to end with (also when all are hits).
+    look at what it would do. `shows`: stage -> prints its artifact (`STAGE --show`). `closing`:
+    stage -> artifact directory of a finished run -> the lines to end with (also when all are hits).
 
     Status 0: done; 1: a stage or a check failed, with one message; 2: the command line is wrong;
     130: interrupted. Other exceptions than ValueError and OSError are bugs and say so.
@@ -85,6 +87,7 @@ def main(
         builds={RUN: build, **(pipelines or {})},
         commands=commands or {},
         surveys=surveys or {},
+        shows=shows or {},
         closing=closing,
         description=description,
     )
@@ -126,12 +129,14 @@ class Desk:
         closing: Closing | None,
         description: str,
         surveys: Mapping[str, Survey] | None = None,
+        shows: Mapping[str, Show] | None = None,
     ) -> None:
         self.program = program
         self.recipes = recipes
         self.builds = builds
         self.commands = commands
         self.surveys = surveys or {}
+        self.shows = shows or {}
         self.closing = closing
         self.parser = flags(program, recipes, description)
 
@@ -144,6 +149,8 @@ class Desk:
         wants_help = "--help" in argv or "-h" in argv
         default = Start(*next(iter(self.recipes.items())), pipeline=command)
         if command not in (*self.builds, *COMMANDS, *self.surveys):
+            if command in self.shows and FLAG in argv and not wants_help:
+                return self._show(command, [token for token in argv if token != FLAG])
             return self._about_stage(command, default.settings, wants_help=wants_help)
         if wants_help:
             print(self._help(command, default))
@@ -156,11 +163,22 @@ class Desk:
         recipe = changed(start.settings, tokens, flags=self._flags(), section=start.section)
         with console_for(json_lines=options.json) as console:
             request = self._request(options, start, recipe, console=console, about=about)
-            request.facts = {"recipe": start.recipe, "settings": recipe.model_dump(mode="json")}
-            request.facts |= {"pipeline": start.pipeline, "flags": [*argv]}
+            request.facts |= {"flags": [*argv]}
             if command in self.surveys:
                 return self.surveys[command].look(recipe, request)
             return COMMANDS.get(command, COMMANDS[RUN])(request)
+
+    def _show(self, stage: str, argv: list[str]) -> int:
+        """`graph --show`: progress goes to standard error, the page or its JSON to the output."""
+        options, tokens = self.parser.parse_known_args(argv)
+        start = self._start(stage, options, tokens)
+        recipe = changed(start.settings, tokens, flags=self._flags())
+        with console_for(json_lines=False, stream=sys.stderr) as console:
+            request = self._request(options, start, recipe, console=console, about=None)
+            request.facts |= {"flags": argv}
+            folder = artifact_of(request, stage)
+        self.shows[stage](folder, options.json)
+        return 0
 
     def _help(self, command: str, start: Start) -> str:
         if command in self.surveys:
@@ -204,6 +222,7 @@ class Desk:
         console: Plain,
         about: str | None,
     ) -> Request:
+        facts = {"recipe": start.recipe, "settings": recipe.model_dump(mode="json")}
         return Request(
             options=options,
             pipeline=self.builds[start.pipeline](recipe),
@@ -212,6 +231,7 @@ class Desk:
             console=console,
             about=about,
             closing=self.closing,
+            facts={**facts, "pipeline": start.pipeline},
         )
 
     def _start(self, command: str, options: argparse.Namespace, tokens: Sequence[str]) -> Start:
@@ -223,7 +243,7 @@ class Desk:
         if command in self.builds:
             return Start(name, self.recipes[name], command)
         known = Record(options.runs, options.name or name).read()
-        if command not in FROM_RECORD or known is None:
+        if command not in (*FROM_RECORD, *self.shows) or known is None:
             return Start(name, self.recipes[name])
         kind = known.get("pipeline", RUN)
         if options.recipe not in (None, known["recipe"]) or known["recipe"] not in self.recipes:
@@ -241,12 +261,16 @@ class Desk:
         name = name if name in pipeline.names else by_section.get(name, name)
         if name not in pipeline.names:
             raise UsageError(unknown("command", name, words))
+        shown = f", `{name} {FLAG}`" if name in self.shows else ""
         if not wants_help:
-            raise UsageError(f"{name} is a stage: `{name} --help`, --from {name} or --only {name}?")
+            ways = f"`{name} --help`{shown}, --from {name} or --only {name}?"
+            raise UsageError(f"{name} is a stage: {ways}")
         stage = pipeline.stage(name)
         reads = ", ".join(stage.reads.values()) or "nothing"
         print(f"{name} (reads {reads}) has these settings:\n")
         print(explanation(stage.config, stage.section))
+        if shown:
+            print(f"\n{name} {FLAG} [flags of a run] prints what it made (--json: for programs)")
         return 0
 
     def _flags(self) -> list[str]:

@@ -146,6 +146,7 @@ def scaled(rate):
     return rate * 10  # ten
 ''',
     "main.py": """
+import json
 import os
 import resource
 import sys
@@ -200,6 +201,11 @@ def shout(argv):
     print(" ".join(argv).upper())
 
 
+def show(folder, as_json):
+    text = (folder / "model.txt").read_text().strip()
+    print(json.dumps({"model": text}) if as_json else f"model {text}")
+
+
 def weigh(recipe, request):
     where = request.record.folder
     print(recipe.dataset.count, *request.pipeline.names, where, request.options.device)
@@ -225,6 +231,7 @@ if __name__ == "__main__":
         pipelines={"compare": build_comparison},
         commands={"shout": shout, "compare": shout}, closing=closing,
         surveys={"weigh": Survey(weigh, lambda: "weigh counts the photos", meant)},
+        shows={"classify": show},
     )
     if "TOY_PROBE" in os.environ:
         heavy = ("torch", "numpy", "joblib", "tyro", "rich", "filelock")
