@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import sigmoid_focal_loss
 
-from data.labels import IGNORE
+from data.labels import IGNORE, ignore_of
 from stages.nets.decoder import resized
 
 
@@ -25,12 +25,17 @@ class MaskLosses(NamedTuple):
     """1 - (2 |p t| + 1) / (|p| + |t| + 1) over the labelled pixels, 0..1."""
 
 
-def present_classes(labels: Int64[Tensor, "b h w"]) -> Int64[Tensor, "m 2"]:
-    """(photo, class) of every class that has a pixel in a photo, in that order; 255 is none."""
+def present_classes(
+    labels: Int64[Tensor, "b h w"], *, ignore: int = IGNORE
+) -> Int64[Tensor, "m 2"]:
+    """(photo, class) of every class that has a pixel in a photo, in that order.
+
+    ignore: the largest value, which is no class.
+    """
     photos = torch.arange(len(labels), device=labels.device)[:, None, None]
-    numbers = labels + (IGNORE + 1) * photos  # one number for each photo and class
-    found = numbers[labels != IGNORE].unique()
-    return torch.stack([found // (IGNORE + 1), found % (IGNORE + 1)], dim=1)
+    numbers = labels + (ignore + 1) * photos  # one number for each photo and class
+    found = numbers[labels != ignore].unique()
+    return torch.stack([found // (ignore + 1), found % (ignore + 1)], dim=1)
 
 
 def class_mask_losses(
@@ -41,7 +46,9 @@ def class_mask_losses(
     scale: int,
     focal: tuple[float, float] | None,
 ) -> MaskLosses:
-    """Losses of raw mask logits against labels on a grid `scale` times as fine, 255 = ignore.
+    """Losses of raw mask logits against labels on a grid `scale` times as fine.
+
+    Pixels of `ignore_of` k - 1 classes are ignored.
 
     pairs: what `present_classes` says of these labels.
     focal: alpha and gamma of the focal loss (Lin et al. 2017, arXiv 1708.02002); None for binary
@@ -54,7 +61,7 @@ def class_mask_losses(
     logits = masks[photo, found].float()  # m h w: only what is compared is enlarged
     logits = resized(logits[:, None], scale, (labels.shape[1], labels.shape[2]))[:, 0].flatten(1)
     rows = labels[photo].flatten(1)
-    valid = (rows != IGNORE).float()
+    valid = (rows != ignore_of(masks.shape[1] - 1)).float()
     truth = (rows == found[:, None]).float()
     if focal is None:
         wrong = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")

@@ -13,11 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Int64, Integer
 from torch import Tensor
 from torch.nn import functional
 
-from data.labels import IGNORE
+from data.labels import ignore_of
 from data.loader import ahead, decoded, sized_batches
 from data.records import Photo
 from pipeline.context import Context
@@ -40,7 +40,7 @@ class FeatureBatch:
     features: list[Tensor]
     """One entry a backbone map; those that no head reads have no cells."""
     labels: Int64[Tensor, "b h w"]
-    """0 background, 1..C classes, 255 ignore and outside the photo."""
+    """0 background, 1..C classes, `ignore_of` C outside the photo too."""
     weights: Float[Tensor, "b h w"] | None
     """Weight of every pixel in the loss, 0 outside the photo."""
     ids: list[str]
@@ -93,6 +93,7 @@ class FeatureCache:
         self.scales = tuple(scales)
         self.strides, self.channels = backbone.strides, backbone.channels
         self.step = max(backbone.strides)
+        self.ignore = ignore_of(labels.classes - 1)
         self.labels = [_checked(labels.label(photo), photo, "label") for photo in self.photos]
         self.weights = None
         if labels.confidence is not None:
@@ -157,7 +158,7 @@ class FeatureCache:
                 one = views[1 if flipped and self.flip else 0][place]
                 canvas[row, :, : one.shape[1], : one.shape[2]] = one
             features[level] = canvas
-        labels = self._pixels(self.labels, places, (height, width), IGNORE).long()
+        labels = self._pixels(self.labels, places, (height, width), self.ignore).long()
         weights = None
         if self.weights is not None:
             weights = self._pixels(self.weights, places, (height, width), 0)
@@ -204,7 +205,7 @@ def _up(length: int, step: int) -> int:
 
 
 def _checked(
-    pixels: UInt8[np.ndarray, "h w"] | Float[np.ndarray, "h w"], photo: Photo, name: str
+    pixels: Integer[np.ndarray, "h w"] | Float[np.ndarray, "h w"], photo: Photo, name: str
 ) -> Tensor:
     if pixels.shape != photo.size:
         raise ValueError(

@@ -4,13 +4,13 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Integer, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from stages.nets.decoder import resized as to_pixels
 from stages.nets.resize import resized
-from stages.nets.segmenter import Segmenter
+from stages.nets.segmenter import Segmenter, torch_type
 
 TILE = 1024
 """Side of a tile in pixels."""
@@ -23,8 +23,8 @@ LIMIT = 2_000_000
 class Look(NamedTuple):
     """Labels of photos of one size, and how sure the network is of each."""
 
-    labels: UInt8[Tensor, "b h w"]
-    """0 background, 1..C classes, never 255."""
+    labels: Integer[Tensor, "b h w"]
+    """0 background, 1..C classes, none ignored."""
     scores: Float[Tensor, "b c"]
     """Mean probability of each label (background first) over the cells that it wins; 0: none."""
 
@@ -49,7 +49,7 @@ def look(
     if size[0] * size[1] > LIMIT:
         return _tiled(segmenter, images)
     logits, cells = _seen(segmenter, images)
-    return Look(_winner(segmenter.full_size(logits, size)), cells)
+    return Look(segmenter.winner(logits, size), cells)
 
 
 def _size(images: Float[Tensor, "b 3 h w"]) -> tuple[int, int]:
@@ -70,15 +70,11 @@ def _seen(
     return logits, sums / counts.clamp_min(1)
 
 
-def _winner(logits: Float[Tensor, "b c h w"]) -> UInt8[Tensor, "b h w"]:
-    return logits.max(dim=1).indices.to(torch.uint8)
-
-
-def _upscaled(logits: Float[Tensor, "b c h w"], size: tuple[int, int]) -> UInt8[Tensor, "b H W"]:
+def _upscaled(logits: Float[Tensor, "b c h w"], size: tuple[int, int]) -> Integer[Tensor, "b H W"]:
     """The winner at each pixel of `size`, one class in memory at a time: photos may be large."""
     shape = (len(logits), *size)
     best = torch.full(shape, -torch.inf, device=logits.device)
-    labels = torch.zeros(shape, dtype=torch.uint8, device=logits.device)
+    labels = torch.zeros(shape, dtype=torch_type(logits.shape[1]), device=logits.device)
     for label in range(logits.shape[1]):
         one = interpolate(
             logits[:, label : label + 1], size=size, mode="bilinear", align_corners=False
@@ -90,23 +86,23 @@ def _upscaled(logits: Float[Tensor, "b c h w"], size: tuple[int, int]) -> UInt8[
 
 def _tiled(segmenter: Segmenter, images: UInt8[Tensor, "b 3 h w"]) -> Look:
     """Tiles of one size, one after the other; a pixel takes its label from the nearest middle."""
-    labels = torch.zeros((len(images), *images.shape[-2:]), dtype=torch.uint8, device=images.device)
+    labels = torch.zeros((len(images), *images.shape[-2:]), dtype=torch.int16, device=images.device)
     sums = torch.zeros(len(images), 0)
     weights = sums
     for top, first_row, last_row in tiles(images.shape[-2]):
         for left, first, last in tiles(images.shape[-1]):
             tile = images[:, :, top : top + TILE, left : left + TILE]
             logits, scores = _seen(segmenter, tile)
-            found = _winner(segmenter.full_size(logits, (tile.shape[-2], tile.shape[-1])))
+            found = segmenter.winner(logits, (tile.shape[-2], tile.shape[-1]))
             kept = found[:, first_row - top : last_row - top, first - left : last - left]
             labels[:, first_row:last_row, first:last] = kept
             weight = _areas(kept, scores.shape[1])
             sums = scores * weight if not sums.numel() else sums + scores * weight
             weights = weight if not weights.numel() else weights + weight
-    return Look(labels, sums / weights.clamp_min(1))
+    return Look(labels.to(torch_type(sums.shape[1])), sums / weights.clamp_min(1))
 
 
-def _areas(labels: UInt8[Tensor, "b h w"], classes: int) -> Float[Tensor, "b c"]:
+def _areas(labels: Integer[Tensor, "b h w"], classes: int) -> Float[Tensor, "b c"]:
     """Pixels of each label."""
     flat = labels.flatten(1).long()
     empty = torch.zeros(len(flat), classes, device=flat.device)

@@ -1,4 +1,8 @@
-"""Losses of the segmentation network on labels with 255 = ignore."""
+"""Losses of the segmentation network.
+
+Labels are int64; what is ignored depends on the number of classes (`data.labels.ignore_of`): 255 up
+to 254 classes beside the background, 32767 beyond.
+"""
 
 import math
 
@@ -7,7 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.nn import functional
 
-from data.labels import IGNORE
+from data.labels import ignore_of
 from stages.nets.decoder import resized
 from stages.nets.heads.head import Head
 
@@ -24,8 +28,9 @@ def cross_entropy(
     The mean divides by the sum of the weights, so their scale does not matter. Nothing labelled
     gives 0, not NaN.
     """
-    losses = functional.cross_entropy(logits.float(), labels, ignore_index=IGNORE, reduction="none")
-    labelled = labels != IGNORE
+    ignore = ignore_of(logits.shape[1] - 1)
+    losses = functional.cross_entropy(logits.float(), labels, ignore_index=ignore, reduction="none")
+    labelled = labels != ignore
     scale = labelled.to(losses.dtype)
     if weights is not None:
         scale = scale * weights
@@ -56,7 +61,7 @@ def lovasz_softmax(
     labelled pixels of a batch are one set. For certain predictions it is the mean of 1 - IoU.
     """
     c = logits.shape[1]
-    labelled = labels != IGNORE
+    labelled = labels != ignore_of(c - 1)
     truth = labels[labelled]  # n
     if truth.numel() == 0:
         return logits.sum() * 0.0
@@ -111,7 +116,7 @@ class Criterion:
         weights: Float[Tensor, "b H W"] | None = None,
         targets: dict[str, Tensor] | None = None,
     ) -> Float[Tensor, ""]:
-        """The loss of a batch; labels and weights at full size, 255 = ignore.
+        """The loss of a batch; labels and weights at full size.
 
         `targets`: what the head made of these labels, on their device.
         """

@@ -9,14 +9,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float32, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, Integer
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from data.files import replacing
-from data.labels import IGNORE
+from data.labels import ignored
 from stages.nets.losses import class_weights
 from stages.nets.settings import PixelConfig
 from stages.nets.streams import one_thread
@@ -81,13 +81,13 @@ class PixelClassifier(nn.Module):
 
 def drawn(
     features: Float32[Tensor, "d h w"],
-    label: UInt8[np.ndarray, "H W"],
+    label: Integer[np.ndarray, "H W"],
     centres: tuple[Float32[Tensor, " h"], Float32[Tensor, " w"]],
     *,
     count: int,
     rng: np.random.Generator,
 ) -> Samples:
-    """At most `count` random cells of one photo with the label at their centres; 255 left out.
+    """At most `count` random cells of one photo with the label at their centres; none ignored.
 
     centres: of the cells' receptive fields along each axis, in pixels of the photo.
     """
@@ -96,7 +96,7 @@ def drawn(
         for axis, side in zip(centres, label.shape, strict=True)
     )
     labels = label[np.ix_(rows, columns)].ravel()
-    known = np.flatnonzero(labels != IGNORE)
+    known = np.flatnonzero(~ignored(labels))
     taken = rng.choice(known, min(count, len(known)), replace=False)
     return Samples(
         features.flatten(1).T[torch.from_numpy(taken).to(features.device)],

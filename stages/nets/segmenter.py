@@ -7,13 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Float, Integer, Shaped
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from data.files import replacing
+from data.labels import label_type
 from knowledge.graph import ClassGraph
 from stages.nets.backbone import Backbone
 from stages.nets.decoder import resized
@@ -22,6 +23,8 @@ from stages.nets.settings import HeadConfig
 
 TENSORS = "model.safetensors"
 CARD = "model.json"
+AT_ONCE = 256
+"""Classes whose scores are brought to the size of the photos at once."""
 
 
 class Prediction(NamedTuple):
@@ -54,6 +57,26 @@ class Segmenter(nn.Module):
         """Logits at every pixel of photos of `size` (height, width), bilinear."""
         return resized(logits, self.head.stride, size)
 
+    def winner(
+        self, logits: Float[Tensor, "b c h w"], size: tuple[int, int]
+    ) -> Integer[Tensor, "b H W"]:
+        """The class with the highest of `full_size`: uint8, beyond 254 classes int16.
+
+        Of many classes some at a time are brought to full size: 1,001 of them would take 4 GB for
+        a photo of a megapixel.
+        """
+        if logits.shape[1] <= AT_ONCE:
+            return winner(self.full_size(logits, size))
+        best = labels = torch.empty(0)
+        for first in range(0, logits.shape[1], AT_ONCE):
+            found = self.full_size(logits[:, first : first + AT_ONCE], size).max(dim=1)
+            if first == 0:
+                best, labels = found.values, found.indices
+                continue
+            labels = torch.where(found.values > best, found.indices + first, labels)
+            best = torch.maximum(best, found.values)
+        return labels.to(torch_type(logits.shape[1]))
+
     @torch.inference_mode()
     def predict(
         self,
@@ -61,16 +84,16 @@ class Segmenter(nn.Module):
         *,
         scales: Sequence[float] = (1.0,),
         flip: bool = False,
-    ) -> UInt8[Tensor, "b h w"]:
-        """The most likely class of every pixel: 0 background, 1..C classes, never 255.
+    ) -> Integer[Tensor, "b h w"]:
+        """The most likely class of every pixel: 0 background, 1..C classes, none ignored.
 
         With several `scales` (factors on the photo's size) or with mirror images the class
         probabilities of all views are averaged.
         """
         if len(scales) == 1 and scales[0] == 1 and not flip:
             size = (images.shape[-2], images.shape[-1])
-            return _winner(self.full_size(self(images).logits.float(), size))
-        return _winner(self.probabilities(images, scales=scales, flip=flip))
+            return self.winner(self(images).logits.float(), size)
+        return winner(self.probabilities(images, scales=scales, flip=flip))
 
     @torch.inference_mode()
     def probabilities(
@@ -102,8 +125,15 @@ class Segmenter(nn.Module):
         return interpolate(logits.softmax(1), size=size, mode="bilinear", align_corners=False)
 
 
-def _winner(scores: Float[Tensor, "b c h w"]) -> UInt8[Tensor, "b h w"]:
-    return scores.max(dim=1).indices.to(torch.uint8)  # four times as fast as argmax on a CPU
+def winner(scores: Float[Tensor, "b c h w"]) -> Integer[Tensor, "b h w"]:
+    """The class with the highest score at each pixel: uint8, beyond 254 classes int16."""
+    best = scores.max(dim=1).indices  # four times as fast as argmax on a CPU
+    return best.to(torch_type(scores.shape[1]))
+
+
+def torch_type(classes: int) -> torch.dtype:
+    """The type of labels of `classes` classes, background included."""
+    return {1: torch.uint8, 2: torch.int16}[label_type(classes - 1).itemsize]
 
 
 def build_segmenter(

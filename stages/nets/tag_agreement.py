@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from data.labels import ignored
 from data.manifest import Manifest
 from data.records import Photo
 from pipeline.context import Context
@@ -38,7 +39,8 @@ def tag_agreement(
             for photo, label in zip(group, labels, strict=True)
         ]
 
-    batches = photo_batches(manifest, photos, device=device, workers=context.workers)
+    classes, workers = len(manifest.classes.names) + 1, context.workers
+    batches = photo_batches(manifest, photos, device=device, workers=workers, classes=classes)
     found = [
         score
         for group in in_streams(scores, batches, device=device, streams=context.workers)
@@ -51,7 +53,7 @@ def tag_agreement(
 
 def painted(label: np.ndarray) -> set[int]:
     """0-based classes that cover at least `LEAST` of a label's pixels."""
-    counts = np.bincount(label.ravel(), minlength=256)[1:255]
+    counts = np.bincount(label[~ignored(label)])[1:]
     return set(np.flatnonzero(counts >= LEAST * label.size).tolist())
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from data.labels import ignore_of
 from knowledge.graph import ClassGraph
 from stages.nets.batch_norm import BatchNorm
 from stages.nets.class_embedding import ClassEmbedding, EmbeddingUpdate
@@ -42,7 +43,7 @@ class EceHead(Head):
         width = config.channels
         if width % config.heads:
             raise ValueError(f"ece.channels={width} is no multiple of ece.heads={config.heads}")
-        self.config = config
+        self.config, self.ignore = config, ignore_of(classes - 1)
         self.levels = chosen_levels(strides, config.finest_stride)
         steps = [strides[i] for i in self.levels]
         self.stride = steps[0]
@@ -122,7 +123,7 @@ class EceHead(Head):
 
     def targets(self, labels: Int64[Tensor, "b h w"]) -> dict[str, Tensor]:
         """Which classes occur in which photo, on the grid of the mask losses."""
-        return {"present": present_classes(self._coarse(labels))}
+        return {"present": present_classes(self._coarse(labels), ignore=self.ignore)}
 
     def loss(
         self,

@@ -28,7 +28,7 @@ class Head(nn.Module):
     def targets(self, labels: Int64[Tensor, "b h w"]) -> dict[str, Tensor]:
         """What `loss` needs of labels that is slow to make; made on the CPU, ahead of the step.
 
-        `labels` are at full size, 255 = ignore. Nothing by default.
+        `labels` are at full size, ignored where `data.labels.ignore_of`. Nothing by default.
         """
         del labels
         return {}
@@ -39,7 +39,7 @@ class Head(nn.Module):
         labels: Int64[Tensor, "b h w"],
         targets: dict[str, Tensor],
     ) -> Float[Tensor, ""]:
-        """The head's own losses, weighted, on full-size labels with 255 = ignore; 0 by default.
+        """The head's own losses, weighted, on full-size labels; 0 by default.
 
         `aux` is what `forward` returned, `targets` what `targets` made of these labels, on the
         device of the labels.

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.labels import IGNORE
+from data.labels import ignore_of
 from knowledge.graph import ClassGraph
 from stages.nets.batch_norm import BatchNorm
 from stages.nets.heads.head import Head
@@ -228,8 +228,9 @@ class RspHead(Head):
         logits, stride = aux["coarse"].float(), self.pyramid.strides[self.aux_level]
         seen = at_cells(labels, stride)
         logits = logits[:, :, : seen.shape[1], : seen.shape[2]]
-        total = functional.cross_entropy(logits, seen, ignore_index=IGNORE, reduction="sum")
-        return self.aux_weight * total / (seen != IGNORE).sum().clamp_min(1)
+        ignore = ignore_of(logits.shape[1] - 1)
+        total = functional.cross_entropy(logits, seen, ignore_index=ignore, reduction="sum")
+        return self.aux_weight * total / (seen != ignore).sum().clamp_min(1)
 
 
 def at_cells(labels: Int64[Tensor, "b h w"], stride: int) -> Int64[Tensor, "b H W"]:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from data.labels import label_type
 from knowledge.graph import ClassGraph
 from stages.components import connected, on_grid
 from stages.nets import regions as region
@@ -156,7 +157,8 @@ class SgrHead(Head):
         """
         if not any((self.config.lambda_d, self.config.lambda_b, self.config.lambda_c)):
             return {}
-        grids = on_grid(labels.numpy(), self.region_stride)
+        kind = label_type(self.plain.classify.out_channels - 1)  # says which number is ignored
+        grids = on_grid(labels.numpy().astype(kind), self.region_stride)
         masks = [
             connected(
                 grid,
