@@ -5,11 +5,11 @@ photos is lost; what normalisation a stage wants, it does itself and by name.
 """
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float32, Int, Integer
+from jaxtyping import Float32, Int, Integer, UInt8
 
 from data.files import replacing
 from data.labels import label_type
@@ -94,9 +94,7 @@ def write_cam(path: Path, cam: Cam) -> None:
         raise ValueError(f"the maps for {path} hold negative or non-finite values")
     if len(cam.classes) != len(cam.maps) or (np.diff(cam.classes) <= 0).any():
         raise ValueError(f"the classes for {path} are not one a map in ascending order")
-    top = maps.max(axis=(1, 2), initial=0.0).astype(np.float32)
-    safe = np.where(top > 0, top, np.float32(1)).astype(np.float64)[:, None, None]
-    steps = np.rint(maps / safe * 255).astype(np.uint8)
+    steps, top = _in_steps(maps)
     with replacing(path) as temporary:
         np.savez_compressed(
             temporary,
@@ -107,11 +105,31 @@ def write_cam(path: Path, cam: Cam) -> None:
         )
 
 
+def rounded(cam: Cam) -> Cam:
+    """`cam`, of activations, as it comes back from its file."""
+    return replace(cam, maps=_from_steps(*_in_steps(cam.maps)).astype(np.float32))
+
+
+def _in_steps(
+    maps: Float32[np.ndarray, "k h4 w4"],
+) -> tuple[UInt8[np.ndarray, "k h4 w4"], Float32[np.ndarray, " k"]]:
+    """Maps in 255 steps up to the maximum of each, and those maxima."""
+    top = maps.max(axis=(1, 2), initial=0.0).astype(np.float32)
+    safe = np.where(top > 0, top, np.float32(1)).astype(np.float64)[:, None, None]
+    return np.rint(maps / safe * 255).astype(np.uint8), top
+
+
+def _from_steps(
+    steps: UInt8[np.ndarray, "k h4 w4"], top: Float32[np.ndarray, " k"]
+) -> Float32[np.ndarray, "k h4 w4"]:
+    return steps.astype(np.float32) * (top[:, None, None] / 255)
+
+
 def read_cam(path: Path) -> Cam:
     """Read what `write_cam` wrote; `FileNotFoundError`, or `ValueError` naming a damaged file."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            maps = file["maps"].astype(np.float32) * (file["maxima"][:, None, None] / 255)
+            maps = _from_steps(file["maps"], file["maxima"])
             height, width = (int(n) for n in file["size"])
             classes = file["classes"].astype(np.int64)
             if len(maps) not in (len(classes), len(classes) + 1):

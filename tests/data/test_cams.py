@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import interpolate
 
-from data.cams import Cam, fitting_cam, map_size, read_cam, write_cam
+from data.cams import Cam, fitting_cam, map_size, read_cam, rounded, write_cam
 
 
 def _cam(seed: int, k: int, size: tuple[int, int], scale: float = 3.0) -> Cam:
@@ -162,3 +162,15 @@ def test_only_the_cam_of_a_photo_of_this_size_fits(tmp_path: Path) -> None:
     assert fitting_cam(tmp_path / "a.npz", (20, 24)).size == (20, 24)
     with pytest.raises(ValueError, match=r"a\.npz is of a photo of \(20, 24\).*\(24, 20\)"):
         fitting_cam(tmp_path / "a.npz", (24, 20))
+
+
+def test_rounding_is_what_a_file_does(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    maps = (rng.random((3, 4, 5)) * np.array([3.0, 0.0, 1e-6])[:, None, None]).astype(np.float32)
+    cam = Cam(np.array([0, 2, 5]), maps, (15, 19))
+    write_cam(tmp_path / "a.npz", cam)
+    assert np.array_equal(rounded(cam).maps, read_cam(tmp_path / "a.npz").maps)
+    assert not np.array_equal(rounded(cam).maps, maps)
+    assert rounded(cam).size == cam.size
+    nothing = Cam(np.array([], dtype=np.int64), np.zeros((0, 4, 5), np.float32), (15, 19))
+    assert rounded(nothing).maps.shape == (0, 4, 5)
