@@ -25,8 +25,10 @@ VERSION = 1
 class Config(BaseModel, frozen=True, extra="forbid"):
     """Settings of the class activation maps."""
 
-    classifier: Literal["linear", "graph", "fused"] = Field(
-        "linear", description="weights that make the maps: linear, from the class graph, or mean"
+    classifier: Literal["linear", "graph", "fused", "recam", "nodes", "readout"] = Field(
+        "linear",
+        description="what makes the maps: linear weights, those from the class graph, their mean, "
+        "those of ReCAM; where the nodes look, or what each place adds to a node's score",
     )
     scales: tuple[PositiveFloat, ...] = Field(
         (1.0, 0.5, 1.5, 2.0), min_length=1, description="factors of the photo's size; maps add up"

@@ -9,8 +9,21 @@ the head is trained on them; writes
 - metrics.jsonl: loss and learning rate by phase and epoch;
 - scores.json: average precision by class and its mean on val, and on train beside it.
 
-Two phases: the head alone on features of the backbone as it came (`epochs_head`), then the whole
-network end to end (`epochs`); either may be 0. A killed training continues from its checkpoint.
+Four phases, each of which may be left out: the head alone on features of the backbone as it came
+(`epochs_head`), after it the nodes alone on whole maps (`nodes.graph`, `nodes.epochs`), the whole
+network end to end (`epochs`), the second weights of ReCAM (`recam.epochs`). A killed training
+continues from its checkpoint.
+
+How an arm is switched on:
+
+- graph branch (class weights from the graph): `--graph.relation identity|text|...`, its loss times
+  `--classify.graph-weight` (0.0001 with `--classify.mode as_released`); without it:
+  `--classify.no-graph-branch`; its maps: `--cams.classifier graph`;
+- nodes (features routed by class): `--classify.nodes.graph static|dynamic|seeded|uniform`, static
+  and seeded along `--graph.relation` (identity: no message passes); tags scored by them:
+  `--classify.scored nodes`; their maps: `--cams.classifier readout`, or `nodes`;
+- maximum instead of mean over the places: `--classify.pooling gmp`;
+- ReCAM: `--classify.recam.epochs 4 --cams.classifier recam`.
 """
 
 import json
@@ -22,17 +35,12 @@ from pydantic import BaseModel, Field, PositiveFloat
 
 from pipeline.context import Context
 from pipeline.key import Place
+from stages.nets.classify_settings import NodesConfig, RecamConfig
 
 if TYPE_CHECKING:
-    import torch
-
-    from data.manifest import Manifest
     from stages.nets.classifier import Classifier
 
 VERSION = 1
-
-CHECKPOINT_SECONDS = 30.0
-"""Time between checkpoints: what a killed training loses at most."""
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -66,9 +74,14 @@ class Config(BaseModel, frozen=True, extra="forbid"):
     graph_weight: float = Field(
         0.1, ge=0, description="weight of the graph branch's loss (released code: 0.0001)"
     )
-    scored: Literal["linear", "graph", "fused"] = Field(
-        "fused", description="branch whose mAP is the headline; all three are in scores.json"
+    scored: Literal["linear", "graph", "nodes", "fused"] = Field(
+        "fused", description="branch whose mAP is the headline; all of them are in scores.json"
     )
+    pooling: Literal["gap", "gmp"] = Field(
+        "gap", description="mean or maximum of each channel, below linear weights and graph branch"
+    )
+    nodes: NodesConfig = Field(NodesConfig(), description="features routed by class, over a graph")
+    recam: RecamConfig = Field(RecamConfig(), description="weights for re-activated maps")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of pooled features dropped")
     epochs_head: int = Field(
         0, ge=0, description="passes of the head alone over features computed once"
@@ -120,6 +133,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     from data.files import replacing
     from data.manifest import Manifest
     from knowledge.graph import ClassGraph
+    from stages.classify_training import ClassifyTraining
     from stages.nets.classifier import save_classifier
     from stages.nets.device import pick_device
     from stages.nets.tag_scores import tag_scores
@@ -128,10 +142,12 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     graph = ClassGraph.load(inputs["graph"])
     graph.check(manifest.classes.names)
     classifier = _classifier(config, graph).to(pick_device(context.device))
+    training = ClassifyTraining(config, classifier, manifest, context, out)
     if config.epochs_head:
-        features = inputs["features"]
-        _train_head(config, manifest, classifier, context, features=features, out=out)
-    _train_all(config, manifest, classifier, context, out=out)
+        training.head(inputs["features"])
+        training.nodes(inputs["features"])
+    training.whole()
+    training.recam()
     same = config.epochs == 0 or config.backbone_lr == 0
     scores = tag_scores(
         classifier,
@@ -158,125 +174,13 @@ def _classifier(config: Config, graph: Any) -> "Classifier":
     return Classifier(
         backbone,
         graph.names,
-        graph if config.graph_branch else None,
+        graph,
         levels=config.levels,
         hidden=config.hidden,
         mode=config.mode,
         dropout=config.dropout,
+        graph_branch=config.graph_branch,
+        pooling=config.pooling,
+        nodes=config.nodes,
+        recam=config.recam.epochs > 0,
     )
-
-
-def _train_head(
-    config: Config,
-    manifest: "Manifest",
-    classifier: "Classifier",
-    context: Context,
-    *,
-    features: Path,
-    out: Path,
-) -> None:
-    """Phase 0: linear weights and graph branch on pooled features of whole photos, mirrored too."""
-    import torch
-
-    from stages.nets.classifier import tag_loss
-    from stages.nets.fit import SCHEDULES, fit
-    from stages.nets.pooled import pooled_loader, read_pooled
-    from stages.nets.streams import one_thread
-
-    photos = manifest.split("train")
-    seen = read_pooled(features, photos, "views")
-    device = classifier.linear.weight.device
-
-    def step(batch: tuple["torch.Tensor", "torch.Tensor"]) -> "torch.Tensor":
-        pooled, tags = batch[0].to(device), batch[1].to(device)
-        logits = classifier.score(pooled)
-        return tag_loss(logits, tags, graph_weight=config.graph_weight, mode=config.mode)
-
-    with one_thread():
-        fit(
-            step,
-            classifier.train(),
-            torch.optim.AdamW(
-                classifier.groups(
-                    lr=config.lr_head, graph_lr=config.lr_head * config.graph_lr / config.lr
-                ),
-                weight_decay=config.decay_head,
-            ),
-            SCHEDULES[config.schedule](config.warmup),
-            pooled_loader(
-                seen,
-                manifest.tag_matrix(photos),
-                batch_size=config.batch_size,
-                seed=config.seed,
-            ),
-            epochs=config.epochs_head,
-            steps_per_epoch=-(-len(photos) // config.batch_size),
-            clip=config.clip,
-            checkpoint=out / "checkpoint.pt",
-            every_seconds=CHECKPOINT_SECONDS,
-            context=context,
-            metrics=out / "metrics.jsonl",
-            phase=0,
-        )
-
-
-def _train_all(
-    config: Config, manifest: "Manifest", classifier: "Classifier", context: Context, *, out: Path
-) -> None:
-    """Phase 1: the whole network on augmented crops."""
-    if config.epochs == 0:
-        return
-    from data.loader import Batch, PhotoSet, TrainingLoader
-    from data.transforms import TrainTransform
-    from stages.nets.classifier import tag_loss
-    from stages.nets.device import autocast
-    from stages.nets.fit import SCHEDULES, fit
-
-    loader = TrainingLoader(
-        PhotoSet.of(manifest, manifest.split("train")),
-        batch_size=config.batch_size,
-        transform=TrainTransform(
-            crop=config.crop, scale=config.scale, side=config.side, jitter=config.jitter
-        ),
-        seed=config.seed,
-        workers=context.workers,
-    )
-    device = classifier.linear.weight.device
-
-    def step(batch: Batch) -> "torch.Tensor":
-        with autocast(context.precision, device):
-            pooled = classifier.pooled(batch.images.to(device))
-        logits = classifier.score(pooled)
-        tags = batch.tags.to(device)
-        return tag_loss(logits, tags, graph_weight=config.graph_weight, mode=config.mode)
-
-    classifier.train()
-    if config.backbone_lr == 0:
-        classifier.backbone.eval()  # batch norm would go on averaging
-    fit(
-        step,
-        classifier,
-        _optimiser(config, classifier),
-        SCHEDULES[config.schedule](config.warmup),
-        loader,
-        epochs=config.epochs,
-        steps_per_epoch=loader.steps_per_epoch,
-        clip=config.clip,
-        checkpoint=out / "checkpoint.pt",
-        every_seconds=CHECKPOINT_SECONDS,
-        context=context,
-        metrics=out / "metrics.jsonl",
-        phase=1,
-    )
-
-
-def _optimiser(config: Config, classifier: "Classifier") -> "torch.optim.Optimizer":
-    from stages.nets.optimiser import OPTIMISERS
-
-    if config.backbone_lr == 0:
-        classifier.backbone.requires_grad_(False)
-    groups = classifier.groups(
-        lr=config.lr, graph_lr=config.graph_lr, backbone_lr=config.backbone_lr
-    )
-    decay = config.weight_decay
-    return OPTIMISERS[config.optimiser]([{**group, "weight_decay": decay} for group in groups])

@@ -5,7 +5,9 @@
 Reads the artifact of `index` (photos, never a tag or a mask); writes <id>.safetensors a photo:
 
 - plain: the mean features of the whole photo at its own size;
-- views (train photos): the same at every scale, then of the mirror images at every scale.
+- views (train photos): the same at every scale, then of the mirror images at every scale;
+- maps (with --classify.nodes.graph): the whole map, not pooled, at the photo's own size and, of
+  train photos, that of the mirror image; float16.
 
 A classifier whose head is trained on frozen features reads them: another seed, graph or loss costs
 seconds. Photos whose file is there are skipped; several ranks share the photos.
@@ -46,13 +48,16 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         (1.0,), min_length=1, description="factors of a train photo's size; mirrored too"
     )
 
+    pooling: Literal["gap", "gmp"] = Field("gap", description="mean or maximum of every channel")
+    maps: bool = Field(False, description="keep whole maps at the photos' own size too")
+
     @classmethod
     def of(cls, classify: Any) -> "Config":
         """What of the settings of `stages.classify` features depend on."""
         shared = cls.model_fields.keys() & type(classify).model_fields.keys()
         given = {name: getattr(classify, name) for name in shared}
         seed = classify.seed if classify.weights == "scratch" else None
-        return cls(**given, scales=classify.scales_head, weights_seed=seed)
+        return cls(**given, scales=classify.scales_head, weights_seed=seed, maps=classify.nodes.on)
 
 
 def sources(config: Config) -> dict[str, Path]:
@@ -103,8 +108,8 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
 
     manifest = Manifest.of(inputs, context.places)
     work = [
-        (context.mine(manifest.split("train")), Views(config.scales, flip=True)),
-        (context.mine(manifest.split("val")), Views()),
+        (context.mine(manifest.split("train")), Views(config.scales, True, config.maps)),
+        (context.mine(manifest.split("val")), Views(maps=config.maps)),
     ]
     total = sum(len(photos) for photos, _ in work)
     left = [
@@ -118,12 +123,11 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         torch.manual_seed(config.weights_seed)
     backbone = initial_backbone(config)
     names = manifest.classes.names
-    classifier = Classifier(backbone, names, None, levels=config.levels)
+    classifier = Classifier(backbone, names, None, levels=config.levels, pooling=config.pooling)
     classifier = classifier.to(pick_device(context.device))
     for photos, views in left:
-        for photo, plain, seen in pooled_views(
-            classifier, manifest, photos, views=views, context=context
-        ):
-            write_pooled(out, photo, plain, seen)
+        made = pooled_views(classifier, manifest, photos, views=views, context=context)
+        for photo, kept in made:
+            write_pooled(out, photo, kept)
             done += 1
             context.listener.progress(done, total, "photos")

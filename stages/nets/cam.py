@@ -8,7 +8,7 @@ from jaxtyping import Float, Float32, Float64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
-from stages.nets.classifier import Branch, Classifier
+from stages.nets.classifier import Classifier, Mapped
 from stages.nets.resize import resized
 
 GRID = 4
@@ -23,6 +23,10 @@ class CamMaker:
     the softmax that is their map). Not normalised. The softmax over all classes lets classes
     compete for a pixel; 0 leaves it out.
 
+    branch "recam" takes w_c * u_c for the w of M, and w for the softmax: u tells a class from the
+    others of its own photo and is no score. "nodes" and "readout" take the evidence of the node
+    branch (`NodeBranch.evidence`) for w_c . X_p, in both places.
+
     Exact mirror symmetry: photos are padded at the bottom and right only, so features are read at
     the true place of each cell of the finished grid before the mirror image is turned back, and the
     two are added. A mirrored photo then swaps the two terms of a sum of two.
@@ -34,15 +38,15 @@ class CamMaker:
         self,
         classifier: Classifier,
         *,
-        branch: Branch = "linear",
+        branch: Mapped = "linear",
         scales: Sequence[float] = (1.0, 0.5, 1.5, 2.0),
         flip: bool = True,
         competition: float = 0.0,
     ) -> None:
         self.classifier = classifier.eval()
         self.scales, self.flip, self.competition = tuple(scales), flip, competition
-        with torch.no_grad():
-            self.weights = classifier.class_weights(branch).float()
+        self.branch = branch
+        self.weights, self.rivals = _weights(classifier, branch)
         self.stride = classifier.backbone.strides[-1]
         self.shift = classifier.backbone.shift
 
@@ -99,11 +103,24 @@ class CamMaker:
 
     def _activations(self, features: Float[Tensor, "b d _h _w"]) -> Float32[Tensor, "b c _h _w"]:
         with torch.autocast(features.device.type, enabled=False):
-            logits = torch.einsum("cd,bdhw->bchw", self.weights, features.float())
-            maps = functional.relu(logits)
+            evidence = self._evidence(features, self.weights)
+            maps = functional.relu(evidence)
             if self.competition > 0:
-                maps = maps * torch.softmax(logits, dim=1) ** self.competition
+                same = self.rivals is self.weights
+                rivals = evidence if same else self._evidence(features, self.rivals)
+                maps = maps * torch.softmax(rivals, dim=1) ** self.competition
         return maps
+
+    def _evidence(
+        self, features: Float[Tensor, "b d h w"], weights: Float32[Tensor, "c d"] | None
+    ) -> Float32[Tensor, "b c h w"]:
+        if weights is not None:
+            return torch.einsum("cd,bdhw->bchw", weights, features.float())
+        nodes, branch = self.classifier.nodes, self.branch
+        assert nodes is not None  # as `_weights` has seen
+        assert branch in ("nodes", "readout")
+        places = features.flatten(2).transpose(1, 2)
+        return nodes.evidence(places, branch).unflatten(2, features.shape[2:])
 
     def _matrix(self, cells: int, photo: int, scaled: int, like: Tensor) -> Float32[Tensor, "t n"]:
         target = math.ceil(photo / GRID)
@@ -148,6 +165,23 @@ def shared_maps(
             here, total = maker.made(features, classes, axes=axes), totals[place]
             totals[place] = [a + b for a, b in zip(total, here, strict=True)] if total else here
     return totals
+
+
+def _weights(
+    classifier: Classifier, branch: Mapped
+) -> tuple[Float32[Tensor, "c d"] | None, Float32[Tensor, "c d"] | None]:
+    """Weights of the maps and of the softmax between classes; None twice where nodes make both."""
+    if branch in ("nodes", "readout"):
+        if classifier.nodes is None:
+            raise ValueError(
+                "this classifier has no nodes: set cams.classifier to linear, or train it with "
+                "--classify.nodes.graph dynamic"
+            )
+        return None, None
+    with torch.no_grad():
+        weights = classifier.class_weights(branch).float()
+        rivals = weights if branch != "recam" else classifier.class_weights("linear").float()
+    return weights, rivals
 
 
 def resampling(

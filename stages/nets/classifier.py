@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Shaped
@@ -14,37 +14,33 @@ from torch.nn import functional
 from data.files import replacing
 from knowledge.graph import ClassGraph
 from stages.nets.backbone import Backbone
+from stages.nets.classify_settings import NodesConfig
 from stages.nets.graph_branch import GraphBranch, Mode
+from stages.nets.node_branch import NodeBranch
+from stages.nets.tag_loss import Logits
 
 WEIGHTS = "model.safetensors"
 CARD = "model.json"
 
 Branch = Literal["linear", "graph", "fused"]
+"""Weights over pooled features, without and with the class graph, and their mean."""
 
+Mapped = Literal["linear", "graph", "fused", "recam", "nodes", "readout"]
+"""What activation maps can be made of: weights, or the evidence of the nodes (`NodeBranch`)."""
 
-class Logits(NamedTuple):
-    """Scores of every class before the sigmoid, by level; graph is None without that branch."""
-
-    linear: Float[Tensor, "b l c"]
-    graph: Float[Tensor, "b l c"] | None
-
-    def of(self, branch: Branch) -> Float[Tensor, "b c"]:
-        """The scores of one branch, the mean over its levels; fused is the mean of both branches.
-
-        Without a graph all three are linear.
-        """
-        if self.graph is None or branch == "linear":
-            return self.linear.mean(dim=1)
-        if branch == "graph":
-            return self.graph.mean(dim=1)
-        return (self.linear + self.graph).mean(dim=1) / 2
+Pooling = Literal["gap", "gmp"]
 
 
 class Classifier(nn.Module):
     """z_c = w_c . f and z'_c = G_c . f with f the mean of a feature map over the photo.
 
     w: linear weights without bias (a 1x1 convolution before the pooling is the same). G: weights
-    from the class graph (`GraphBranch`), absent without a graph.
+    from the class graph (`GraphBranch`), absent without a graph or with `graph_branch` False.
+
+    pooling: "gap", the mean, or "gmp", the greatest value of each channel (ML-GCN's choice).
+    nodes: settings of the branch that routes features by class over nodes (`NodeBranch`), whose
+    scores s_c need the whole map; none where their graph is "none".
+    recam: whether there is a second set of weights u for re-activated maps (`stages.nets.recam`).
 
     levels: how many of the backbone's last maps are classified, all of one stride. Each level has
     its own w and G and, in training, its own loss; scores and activation maps are means over the
@@ -61,6 +57,10 @@ class Classifier(nn.Module):
         hidden: int = 1024,
         mode: Mode = "as_intended",
         dropout: float = 0.0,
+        graph_branch: bool = True,
+        pooling: Pooling = "gap",
+        nodes: NodesConfig | None = None,
+        recam: bool = False,
     ) -> None:
         super().__init__()
         if len(set(backbone.strides[-levels:])) != 1 or levels > len(backbone.strides):
@@ -77,6 +77,7 @@ class Classifier(nn.Module):
         self.graph: GraphBranch | None = None
         if graph is not None:
             graph.check(names)
+        if graph is not None and graph_branch:
             self.graph = GraphBranch(
                 graph.embeddings,
                 graph.adjacency,
@@ -84,7 +85,12 @@ class Classifier(nn.Module):
                 out=sum(self.widths),
                 mode=mode,
             )
-        self.dropout = dropout
+        self.dropout, self.pooling = dropout, pooling
+        self.nodes = _node_branch(nodes, graph, sum(self.widths))
+        self.recam: nn.Linear | None = None
+        if recam:
+            with torch.random.fork_rng(devices=[]):
+                self.recam = nn.Linear(sum(self.widths), len(names), bias=False)
         self.description: dict[str, Any] = {
             "classes": list(names),
             "graph_branch": self.graph is not None,
@@ -92,12 +98,20 @@ class Classifier(nn.Module):
             "hidden": hidden,
             "mode": mode,
             "dropout": dropout,
+            "pooling": pooling,
+            "nodes": None if self.nodes is None or nodes is None else nodes.model_dump(),
+            "recam": recam,
             "backbone": backbone.description,
         }
 
     def forward(self, images: Shaped[Tensor, "b 3 h w"]) -> Logits:
         """Scores for `images`: uint8 or float RGB in [0, 255], any size."""
-        return self.score(self.pooled(images))
+        return self.judge(self.features(images))
+
+    def judge(self, features: Float[Tensor, "b d h4 w4"]) -> Logits:
+        """Scores of all branches from X."""
+        nodes = None if self.nodes is None else self.nodes(features.flatten(2).transpose(1, 2))
+        return self.score(self.pool(features))._replace(nodes=nodes)
 
     def features(self, images: Shaped[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h4 w4"]:
         """X: the maps of all levels, one after the other, on the grid of the last stride."""
@@ -105,11 +119,15 @@ class Classifier(nn.Module):
         return maps[0] if len(maps) == 1 else torch.cat(maps, dim=1)
 
     def pooled(self, images: Shaped[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """f: the mean of X over the photo, float32."""
-        return self.features(images).float().mean(dim=(2, 3))
+        """f: the mean of X over the photo (or its maximum: `pooling`), float32."""
+        return self.pool(self.features(images))
+
+    def pool(self, features: Float[Tensor, "b d h4 w4"]) -> Float[Tensor, "b d"]:
+        """f of X."""
+        return POOLINGS[self.pooling](features.float())
 
     def score(self, pooled: Float[Tensor, "b d"]) -> Logits:
-        """Scores from pooled features, float32; dropout on the features in training."""
+        """Scores from pooled features, float32, without those of the nodes; dropout in training."""
         with torch.autocast(pooled.device.type, enabled=False):
             pooled = functional.dropout(pooled.float(), self.dropout, self.training)
             linear = self._scored(pooled, self.linear.weight)
@@ -126,33 +144,81 @@ class Classifier(nn.Module):
     def _levels(self, tensor: Float[Tensor, "n d"]) -> tuple[Tensor, ...]:
         return tensor.split(self.widths, dim=1)
 
-    def class_weights(self, branch: Branch) -> Float[Tensor, "c d"]:
-        """The weights behind `Logits.of(branch)`: what a class activation map is made with."""
+    def class_weights(self, branch: Mapped) -> Float[Tensor, "c d"]:
+        """The weights behind `Logits.of(branch)`: what a class activation map is made with.
+
+        "recam": w_c * u_c, element by element. Raises ValueError for a branch that is not there, or
+        that has no weights over features.
+        """
         linear: Tensor = self.linear.weight / len(self.widths)
         if branch == "linear":
             return linear
-        if self.graph is None:
+        if branch == "recam" and self.recam is not None:
+            return linear * self.recam.weight
+        if branch not in ("graph", "fused") or self.graph is None:
             raise ValueError(
-                f"this classifier has no graph branch: set cams.classifier to linear, not {branch}"
+                f"this classifier has no {NEEDED[branch]}: set cams.classifier to linear, not "
+                f"{branch}"
             )
         graph: Tensor = self.graph() / len(self.widths)
         return graph if branch == "graph" else (linear + graph) / 2
 
     def groups(
-        self, *, lr: float, graph_lr: float, backbone_lr: float | None = None
+        self,
+        *,
+        lr: float,
+        graph_lr: float,
+        backbone_lr: float | None = None,
+        nodes: bool = True,
     ) -> list[dict[str, Any]]:
         """Parameter groups for an optimiser: every trained parameter is in exactly one.
 
-        Without `backbone_lr` (or with 0) the backbone is in none of them.
+        Without `backbone_lr` (or with 0) the backbone is in none of them. Weights u of ReCAM never
+        are: they are trained last and alone.
         """
         rates: list[tuple[nn.Module, float]] = [(self.linear, lr)]
-        rates += [(self.graph, graph_lr)] if self.graph is not None else []
+        parts = (self.graph, self.nodes if nodes else None)
+        rates += [(part, graph_lr) for part in parts if part is not None]
         rates += [(self.backbone, backbone_lr)] if backbone_lr else []
         groups = [
             {"params": [p for p in part.parameters() if p.requires_grad], "lr": rate}
             for part, rate in rates
         ]
         return [group for group in groups if group["params"]]
+
+
+NEEDED: dict[str, str] = {
+    "graph": "graph branch",
+    "fused": "graph branch",
+    "recam": "re-activated weights (--classify.recam.epochs)",
+    "nodes": "weights behind its nodes' maps",
+    "readout": "weights behind its nodes' maps",
+}
+
+POOLINGS: dict[Pooling, Callable[[Tensor], Tensor]] = {
+    "gap": lambda features: features.mean(dim=(2, 3)),
+    "gmp": lambda features: features.amax(dim=(2, 3)),
+}
+
+
+def _node_branch(
+    config: NodesConfig | None, graph: ClassGraph | None, inward: int
+) -> NodeBranch | None:
+    """The branch that `config` asks for; ValueError where it lacks the class graph."""
+    if config is None or config.graph == "none":
+        return None
+    if graph is None:
+        raise ValueError("classify.nodes needs the class graph")
+    with torch.random.fork_rng(devices=[]):  # the rest is trained as it is without nodes
+        return NodeBranch(
+            graph.adjacency,
+            inward=inward,
+            width=config.width,
+            graph=config.graph,
+            rho=config.rho,
+            learn_rho=config.learn_rho,
+            dropout=config.dropout,
+        )
 
 
 def save_classifier(classifier: Classifier, out: Path, *, extra: dict[str, Any]) -> None:
@@ -172,23 +238,24 @@ def load_classifier(artifact: Path, graph: ClassGraph | None) -> Classifier:
     or the adjacency differ, or the files do not fit each other.
     """
     card = json.loads((artifact / CARD).read_text(encoding="utf-8"))
-    if card["graph_branch"] and graph is None:
+    nodes = NodesConfig(**card["nodes"]) if card.get("nodes") else None
+    if (card["graph_branch"] or nodes) and graph is None:
         raise ValueError(f"{artifact}: this classifier needs the class graph it was trained with")
     classifier = Classifier(
         Backbone(**card["backbone"]),
         tuple(card["classes"]),
-        graph if card["graph_branch"] else None,
-        levels=card["levels"],
-        hidden=card["hidden"],
-        mode=card["mode"],
-        dropout=card["dropout"],
+        graph,
+        graph_branch=card["graph_branch"],
+        nodes=nodes,
+        **{key: card[key] for key in ("levels", "hidden", "mode", "dropout")},
+        **{key: card[key] for key in ("pooling", "recam") if key in card},
     )
     state = load_file(artifact / WEIGHTS)
     wanted = classifier.state_dict()
     if set(state) != set(wanted):
         differing = ", ".join(sorted(set(state) ^ set(wanted))[:6])
         raise ValueError(f"{artifact / WEIGHTS} does not fit {CARD}: {differing}; train it again")
-    for name in ("graph.adjacency", "graph.embeddings"):
+    for name in ("graph.adjacency", "graph.embeddings", "nodes.adjacency"):
         if name in state and not torch.equal(state[name], wanted[name]):
             raise ValueError(f"{artifact}: trained with another {name}: classify again")
     classifier.load_state_dict(state)
@@ -210,28 +277,3 @@ def load_backbone(artifact: Path) -> Backbone:
         raise ValueError(f"{artifact / WEIGHTS} does not fit {CARD}: {lacking}; train it again")
     backbone.load_state_dict({key: state[f"backbone.{key}"] for key in backbone.state_dict()})
     return backbone.eval().requires_grad_(False)
-
-
-def tag_loss(
-    logits: Logits, tags: Float[Tensor, "b c"], *, graph_weight: float, mode: Mode = "as_intended"
-) -> Float[Tensor, ""]:
-    """MultiLabelSoftMargin(z) + graph_weight * loss(z'), each the mean over the levels.
-
-    The second loss is the same one; "as_released" takes the focal loss of the released code (mean
-    of (1 - p_t)^2 BCE with p_t detached; JIA-ZHANG666/GRM_layer, step/train_cam.py).
-    """
-    tags = tags[:, None].expand_as(logits.linear).flatten(0, 1)
-    loss = functional.multilabel_soft_margin_loss(logits.linear.flatten(0, 1), tags)
-    if logits.graph is None:
-        return loss
-    losses: dict[Mode, Callable[[Tensor, Tensor], Tensor]] = {
-        "as_intended": functional.multilabel_soft_margin_loss,
-        "as_released": focal_loss,
-    }
-    return loss + graph_weight * losses[mode](logits.graph.flatten(0, 1), tags)
-
-
-def focal_loss(logits: Float[Tensor, "b c"], tags: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
-    """Mean of (1 - p_t)^2 BCE, p_t the probability of the truth, without gradient through it."""
-    cross_entropy = functional.binary_cross_entropy_with_logits(logits, tags, reduction="none")
-    return ((1.0 - torch.exp(-cross_entropy.detach())) ** 2 * cross_entropy).mean()

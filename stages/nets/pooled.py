@@ -1,6 +1,6 @@
 """Mean features of whole photos: what a classifier scores, and what its head can be trained on."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -10,8 +10,8 @@ from typing import Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float32, UInt8
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from data.files import replacing
@@ -27,20 +27,39 @@ from stages.nets.streams import in_streams
 
 PIXELS = {"cpu": 1 << 18, "cuda": 1 << 22}
 """Photo pixels that go through a network at once, by kind of device: bounds the memory."""
+NUMBERS = {"cpu": 1 << 26, "cuda": 1 << 29}
+"""Class values at photo size that are made at once: 0.25 GiB and 2 GiB of float32."""
+
+HALF = 65504.0
+"""Largest number of float16."""
 
 Images = UInt8[Tensor, "b 3 h w"]
 
 
+def pixels_at_once(device: torch.device, classes: int = 0) -> int:
+    """Photo pixels of one batch; `classes`: values made for every pixel at the photo's own size."""
+    kind = device.type if device.type in PIXELS else "cpu"
+    return min(PIXELS[kind], NUMBERS[kind] // classes) if classes else PIXELS[kind]
+
+
 def photo_batches(
-    manifest: Manifest, photos: Sequence[Photo], *, device: torch.device, workers: int
+    manifest: Manifest,
+    photos: Sequence[Photo],
+    *,
+    device: torch.device,
+    workers: int,
+    classes: int = 0,
 ) -> Iterator[tuple[list[Photo], Images]]:
     """The photos in batches of one size, RGB in 0..255, decoded ahead of use.
+
+    classes: values that the caller makes for every pixel of a photo, at its own size (logits of
+    all classes, say); many of them make batches smaller. A photo is the smallest batch.
 
     Raises ValueError, naming the file, where a photo no longer has the size that the index says.
     """
     batches: list[list[Photo]] = []
     for (height, width), group in groupby(sorted(photos, key=_size), key=_size):
-        at_once = max(1, PIXELS.get(device.type, PIXELS["cpu"]) // (height * width))
+        at_once = max(1, pixels_at_once(device, classes) // (height * width))
         batches += sized_batches(group, at_once)
     read = partial(indexed_photo, manifest.path)
     for batch, arrays in decoded(batches, read, workers):
@@ -72,6 +91,8 @@ class Views:
     scales: tuple[float, ...] = ()
     flip: bool = False
     """Also the mirror images, after all scales."""
+    maps: bool = False
+    """Also the whole map at the photo's own size and, with `flip`, that of its mirror image."""
 
     def __len__(self) -> int:
         return len(self.scales) * (1 + self.flip)
@@ -84,30 +105,46 @@ def pooled_views(
     *,
     views: Views,
     context: Context,
-) -> Iterator[tuple[Photo, Float32[Tensor, " d"], Float32[Tensor, "v d"]]]:
+) -> Iterator[tuple[Photo, dict[str, Tensor]]]:
     """f of every photo as it is, and of its `views`, on the CPU; in order of the photos' sizes.
+
+    The dictionary holds "plain" (d), "views" (v d) where there are any, and "maps" (v d h w,
+    float16) where asked for.
 
     Raises ValueError, naming the file, where a photo no longer has the size that the index says.
     """
     classifier.eval()
     device = classifier.linear.weight.device
 
-    def pooled(given: tuple[list[Photo], Images]) -> tuple[list[Photo], Tensor, Tensor]:
+    def pooled(given: tuple[list[Photo], Images]) -> tuple[list[Photo], dict[str, Tensor]]:
         batch, images = given[0], given[1].to(device)
+        found, maps = [], []
 
-        def seen(image: Tensor) -> Tensor:
+        def look(image: Tensor, keep: bool) -> Tensor:
             with torch.no_grad(), autocast(context.precision, device):
-                return classifier.pooled(image).cpu()
+                features = classifier.features(image)
+            if keep:
+                maps.append(features.float().clamp(-HALF, HALF).to("cpu", torch.float16))
+            return classifier.pool(features).detach().cpu()
 
         sized = {scale: resized(images, scale) for scale in views.scales}
-        found = [seen(image) for image in sized.values()]
-        plain = found[views.scales.index(1.0)] if 1.0 in sized else seen(images)
-        found += [seen(image.flip(-1)) for image in sized.values() if views.flip]
-        return batch, plain, torch.stack(found, dim=1) if found else plain[:, None][:, :0]
+        kept = {scale: views.maps and scale == 1.0 for scale in sized}
+        found = [look(image, kept[scale]) for scale, image in sized.items()]
+        own = views.scales.index(1.0) if 1.0 in sized else None
+        plain = look(images, views.maps) if own is None else found[own]
+        if views.flip:
+            found += [look(image.flip(-1), kept[scale]) for scale, image in sized.items()]
+        if views.flip and views.maps and own is None:
+            look(images.flip(-1), True)
+        made = {"plain": plain}
+        made |= {"views": torch.stack(found, dim=1)} if found else {}
+        made |= {"maps": torch.stack(maps, dim=1)} if maps else {}
+        return batch, made
 
     batches = photo_batches(manifest, photos, device=device, workers=context.workers)
-    for batch, plain, found in in_streams(pooled, batches, device=device, streams=context.workers):
-        yield from zip(batch, plain, found, strict=True)
+    for batch, made in in_streams(pooled, batches, device=device, streams=context.workers):
+        for at, photo in enumerate(batch):
+            yield photo, {kind: tensor[at] for kind, tensor in made.items()}
 
 
 def plain_features(
@@ -116,8 +153,8 @@ def plain_features(
     """f of every photo as it is, in the order of `photos`."""
     found: dict[str, Tensor] = {}
     made = pooled_views(classifier, manifest, photos, views=Views(), context=context)
-    for photo, plain, _ in made:
-        found[photo.id] = plain
+    for photo, features in made:
+        found[photo.id] = features["plain"]
         context.listener.progress(len(found), len(photos), "photos")
     if not photos:
         return torch.zeros(0, classifier.linear.in_features)
@@ -129,13 +166,9 @@ def file_of(folder: Path, photo: Photo) -> Path:
     return folder / f"{photo.id}.safetensors"
 
 
-def write_pooled(
-    folder: Path, photo: Photo, plain: Float32[Tensor, " d"], views: Float32[Tensor, "v d"]
-) -> None:
-    """Keep the features of one photo below `folder`."""
-    kept = {"plain": plain.contiguous()}
-    if len(views):
-        kept["views"] = views.contiguous()
+def write_pooled(folder: Path, photo: Photo, features: Mapping[str, Tensor]) -> None:
+    """Keep the features of one photo, as `pooled_views` gives them, below `folder`."""
+    kept = {kind: tensor.contiguous() for kind, tensor in features.items()}
     with replacing(file_of(folder, photo)) as temporary:
         save_file(kept, temporary)
 
@@ -147,12 +180,15 @@ def read_pooled(
 
     Raises ValueError naming the file that is missing or damaged, or has no views.
     """
-    return torch.stack([_read(file_of(folder, photo), kind) for photo in photos])
+    return torch.stack([read_kept(file_of(folder, photo), kind) for photo in photos])
 
 
-def _read(path: Path, kind: str) -> Tensor:
+def read_kept(path: Path, kind: Literal["plain", "views", "maps"]) -> Tensor:
+    """One entry of one file, the others unread. Raises ValueError as `read_pooled`."""
     try:
-        return load_file(path)[kind]
+        with safe_open(path, framework="pt") as file:
+            found: Tensor = file.get_tensor(kind)
+            return found
     except (OSError, KeyError, SafetensorError) as error:
         raise ValueError(
             f"{path} holds no {kind} features ({error}): make them again with --force features"

@@ -1,26 +1,28 @@
 """How well a classifier names the tags of whole photos: average precision by class and split."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float
 from torch import Tensor
 
 from data.manifest import Manifest
 from data.records import Photo, Split
 from pipeline.context import Context
 from stages.average_precision import mean_over_classes, per_class
-from stages.nets.classifier import Branch, Classifier
-from stages.nets.pooled import plain_features, read_pooled
+from stages.nets.classifier import Classifier
+from stages.nets.device import autocast
+from stages.nets.pooled import file_of, photo_batches, plain_features, read_kept, read_pooled
+from stages.nets.tag_loss import Logits, Scored
 
 
 def tag_scores(
     classifier: Classifier,
     manifest: Manifest,
     *,
-    branch: Branch,
+    branch: Scored,
     context: Context,
     features: Path | None = None,
 ) -> dict[str, Any]:
@@ -30,16 +32,14 @@ def tag_scores(
     mask is read. Numbers are null where a split or a class has no photo. features: where the
     photos' features were kept, if the backbone is still the one that made them.
     """
-    branches: tuple[Branch, ...] = ("linear", "graph", "fused")
-    if classifier.graph is None:
-        branches, branch = ("linear",), "linear"
+    branches = _branches(classifier)
+    branch = branch if branch in branches else "linear"
 
-    def pooled(photos: Sequence[Photo]) -> Float32[Tensor, "n d"]:
-        if features is not None and photos:
-            return read_pooled(features, photos, "plain")
-        return plain_features(classifier, manifest, photos, context=context)
+    def scored(photos: Sequence[Photo]) -> Logits:
+        kept = features if photos else None
+        return tag_logits(classifier, manifest, photos, context=context, features=kept)
 
-    found = {name: _split(classifier, manifest, name, branches, pooled) for name in SPLITS}
+    found = {name: _split(manifest, name, branches, scored) for name in SPLITS}
     names = manifest.classes.names
     val, train = found["val"], found["train"]
     return {
@@ -59,15 +59,76 @@ def tag_scores(
 SPLITS: tuple[Split, ...] = ("val", "train")
 
 
+def _branches(classifier: Classifier) -> tuple[Scored, ...]:
+    """The branches that there are; fused where there is more than one."""
+    parts: list[Scored] = ["linear"]
+    parts += ["graph"] if classifier.graph is not None else []
+    parts += ["nodes"] if classifier.nodes is not None else []
+    return tuple(parts) if len(parts) == 1 else (*parts, "fused")
+
+
 @torch.no_grad()
-def _split(
+def tag_logits(
     classifier: Classifier,
     manifest: Manifest,
+    photos: Sequence[Photo],
+    *,
+    context: Context,
+    features: Path | None = None,
+) -> Logits:
+    """Scores of whole photos in their order, on the CPU; `features` as in `tag_scores`."""
+    classifier.eval()
+    device = classifier.linear.weight.device
+    if classifier.nodes is None:
+        if features is not None:
+            pooled = read_pooled(features, photos, "plain")
+        else:
+            pooled = plain_features(classifier, manifest, photos, context=context)
+        return _on_cpu(classifier.score(pooled.to(device)))
+    found: dict[str, Logits] = {}
+    for photo, maps in _maps(classifier, manifest, photos, context=context, features=features):
+        found[photo.id] = _on_cpu(classifier.judge(maps.to(device)))
+    empty = _on_cpu(classifier.score(torch.zeros(0, classifier.linear.in_features, device=device)))
+    parts = [empty._replace(nodes=empty.of("linear")), *(found[photo.id] for photo in photos)]
+    graphs = [part.graph for part in parts if part.graph is not None]
+    return Logits(
+        torch.cat([part.linear for part in parts]),
+        torch.cat(graphs) if graphs else None,
+        torch.cat([part.nodes for part in parts if part.nodes is not None]),
+    )
+
+
+def _maps(
+    classifier: Classifier,
+    manifest: Manifest,
+    photos: Sequence[Photo],
+    *,
+    context: Context,
+    features: Path | None,
+) -> Iterator[tuple[Photo, Float[Tensor, "1 d h w"]]]:
+    """Every photo with its whole map."""
+    if features is not None:
+        for photo in photos:
+            yield photo, read_kept(file_of(features, photo), "maps")[:1].float()
+        return
+    device = classifier.linear.weight.device
+    for batch, images in photo_batches(manifest, photos, device=device, workers=context.workers):
+        with autocast(context.precision, device):
+            maps = classifier.features(images.to(device)).float()
+        yield from zip(batch, maps.split(1), strict=True)
+
+
+def _on_cpu(logits: Logits) -> Logits:
+    graph, nodes = (None if part is None else part.cpu() for part in logits[1:])
+    return Logits(logits.linear.cpu(), graph, nodes)
+
+
+def _split(
+    manifest: Manifest,
     split: Split,
-    branches: tuple[Branch, ...],
-    pooled: Callable[[Sequence[Photo]], Tensor],
-) -> dict[Branch, list[float | None]]:
+    branches: tuple[Scored, ...],
+    scored: Callable[[Sequence[Photo]], Logits],
+) -> dict[Scored, list[float | None]]:
     photos = manifest.split(split)
-    logits = classifier.eval().score(pooled(photos).to(classifier.linear.weight.device))
-    truth = manifest.tag_matrix(photos)
-    return {name: per_class(logits.of(name).cpu().numpy(), truth) for name in branches}
+    logits, truth = scored(photos), manifest.tag_matrix(photos)
+    return {name: per_class(logits.of(name).numpy(), truth) for name in branches}

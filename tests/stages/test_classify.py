@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from data.manifest import Manifest
 from knowledge.graph import ClassGraph
 from pipeline.context import Context
-from stages import classify, features
+from stages import classify, classify_training, features
 from stages.nets.classifier import Classifier, load_classifier
 from stages.nets.tag_scores import tag_scores
 from tests.stages.conftest import TinyRun
@@ -99,8 +99,8 @@ def test_writes_the_classifier_its_metrics_and_its_scores(
         (0, 0),
         (0, 1),
         (0, 2),
-        (1, 0),
-        (1, 1),
+        (2, 0),
+        (2, 1),
     ]
     assert lines[2]["loss"] < lines[0]["loss"]
 
@@ -109,7 +109,7 @@ def test_writes_the_classifier_its_metrics_and_its_scores(
 def test_a_stopped_run_goes_on_to_the_same_bits(
     tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
 ) -> None:
-    monkeypatch.setattr(classify, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setattr(classify_training, "CHECKPOINT_SECONDS", 0.0)
     run(tiny_run, tmp_path / "whole")
     stopping = replace(tiny_run.context, listener=StopAfter(epochs))
     with pytest.raises(Stop):

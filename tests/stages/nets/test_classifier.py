@@ -8,16 +8,9 @@ from torch.nn import functional
 
 from knowledge.graph import ClassGraph
 from stages.nets.backbone import Backbone
-from stages.nets.classifier import (
-    Classifier,
-    Logits,
-    focal_loss,
-    load_backbone,
-    load_classifier,
-    save_classifier,
-    tag_loss,
-)
+from stages.nets.classifier import Classifier, load_backbone, load_classifier, save_classifier
 from stages.nets.graph_branch import SLOPE, GraphBranch
+from stages.nets.tag_loss import Logits, focal_loss, tag_loss
 
 NAMES = ("cat", "dog", "car")
 ADJACENCY = np.array([[0.8, 0.2, 0], [0.15, 0.8, 0.05], [0, 0, 1]], np.float32)
