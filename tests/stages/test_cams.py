@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from data.cams import map_size, read_cam
 from data.manifest import Manifest
 from pipeline.context import Context
 from stages import cams, classify, features
+from stages.nets.classify_settings import NodesConfig, RecamConfig
 from tests.stages.conftest import TinyRun
 from tests.stages.test_classify import SMALL
 
@@ -19,7 +21,11 @@ def trained(tiny_run: TinyRun, tmp_path: Path) -> TinyRun:
     """The tiny run with a real, barely trained classifier."""
     out = tmp_path / "classify"
     out.mkdir()
-    config = classify.Config(**{**SMALL, "epochs": 0, "epochs_head": 1})
+    config = classify.Config(
+        **{**SMALL, "epochs": 0, "epochs_head": 1},
+        nodes=NodesConfig(graph="seeded", width=8, epochs=2),
+        recam=RecamConfig(epochs=1),
+    )
     inputs = {**tiny_run.inputs, "features": tmp_path / "features"}
     features.run(features.Config.of(config), inputs, inputs["features"], tiny_run.context)
     classify.run(config, inputs, out, tiny_run.context)
@@ -77,10 +83,16 @@ def test_the_settings_change_the_maps(trained: TinyRun, tmp_path: Path) -> None:
     made = [
         files(run(trained, tmp_path / str(at), **changes))
         for at, changes in enumerate(
-            [{}, {"competition": 0.0}, {"classifier": "graph"}, {"scales": (1.0,)}, {"flip": False}]
+            [
+                {},
+                {"competition": 0.0},
+                {"scales": (1.0,)},
+                {"flip": False},
+                *({"classifier": kind} for kind in ("graph", "recam", "nodes", "readout")),
+            ]
         )
     ]
-    assert all(made[0] != other for other in made[1:])
+    assert all(one != other for one, other in combinations(made, 2))
 
 
 def test_a_photo_without_a_tag_has_no_map(trained: TinyRun, tmp_path: Path) -> None:

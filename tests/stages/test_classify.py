@@ -15,7 +15,8 @@ from knowledge.graph import ClassGraph
 from pipeline.context import Context
 from stages import classify, classify_training, features
 from stages.nets.classifier import Classifier, load_classifier
-from stages.nets.tag_scores import tag_scores
+from stages.nets.classify_settings import NodesConfig, RecamConfig
+from stages.nets.tag_scores import tag_logits, tag_scores
 from tests.stages.conftest import TinyRun
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,8 @@ SMALL: dict[str, Any] = {
     "side": None,
     "clip": 1.0,
 }
+
+NODES = NodesConfig(graph="seeded", width=8, learn_rho=True, epochs=2)
 
 
 class Stop(Exception):
@@ -105,11 +108,14 @@ def test_writes_the_classifier_its_metrics_and_its_scores(
     assert lines[2]["loss"] < lines[0]["loss"]
 
 
-@pytest.mark.parametrize("epochs", [2, 4])
+@pytest.mark.parametrize("epochs", [2, 4, 6, 8])
 def test_a_stopped_run_goes_on_to_the_same_bits(
     tiny_run: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epochs: int
 ) -> None:
+    """Stopped in the phase of the head, of the nodes, of the whole network and of ReCAM."""
     monkeypatch.setattr(classify_training, "CHECKPOINT_SECONDS", 0.0)
+    monkeypatch.setitem(SMALL, "nodes", NODES)
+    monkeypatch.setitem(SMALL, "recam", RecamConfig(epochs=2))
     run(tiny_run, tmp_path / "whole")
     stopping = replace(tiny_run.context, listener=StopAfter(epochs))
     with pytest.raises(Stop):
@@ -119,6 +125,61 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     for name in ("model.safetensors", "model.json", "metrics.jsonl", "scores.json"):
         whole, stopped = (tmp_path / folder / name for folder in ("whole", "stopped"))
         assert whole.read_bytes() == stopped.read_bytes(), name
+
+
+def test_nodes_and_second_weights_leave_the_rest_as_it_is(
+    tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    """So that arms differ in what they add alone; and phases are told apart in the metrics."""
+    plain = run(tiny_run, tmp_path / "plain", epochs=0)
+    scores = run(tiny_run, tmp_path / "nodes", epochs=0, nodes=NODES, recam=RecamConfig(epochs=1))
+    ours, theirs = (load_file(tmp_path / f / "model.safetensors") for f in ("nodes", "plain"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert {"nodes.adjacency", "nodes.mixed", "recam.weight"} <= set(ours) - set(theirs)
+    assert set(scores["branches"]) == {"linear", "graph", "nodes", "fused"}
+    assert scores["branches"]["linear"] == pytest.approx(plain["branches"]["linear"])
+    lines = [json.loads(s) for s in (tmp_path / "nodes/metrics.jsonl").read_text().splitlines()]
+    assert [line["phase"] for line in lines] == [0, 0, 0, 1, 1, 3]
+    graph = ClassGraph.load(tiny_run.inputs["graph"])
+    assert torch.equal(ours["nodes.adjacency"], torch.tensor(graph.adjacency))
+    other = ClassGraph(graph.names, graph.embeddings, graph.adjacency[::-1].copy(), {})
+    with pytest.raises(ValueError, match="trained with another"):
+        load_classifier(tmp_path / "nodes", other)
+
+
+def test_kept_maps_score_nodes_as_the_photos_do(tiny_run: TinyRun, tmp_path: Path) -> None:
+    scores = run(tiny_run, tmp_path / "out", epochs=0, nodes=NODES, scored="nodes")
+    classifier = load_classifier(tmp_path / "out", ClassGraph.load(tiny_run.inputs["graph"]))
+    manifest = Manifest.of(tiny_run.inputs, tiny_run.context.places)
+    again = tag_scores(classifier, manifest, branch="nodes", context=tiny_run.context)
+    assert again["branches"] == pytest.approx(scores["branches"])
+    kept = tmp_path / "out-features"
+    for split in ("train", "val"):
+        photos = manifest.split(split)  # type: ignore[arg-type]
+        seen = tag_logits(classifier, manifest, photos, context=tiny_run.context)
+        read = tag_logits(classifier, manifest, photos, context=tiny_run.context, features=kept)
+        for ours, theirs in zip(seen, read, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=2e-2, atol=2e-2)
+
+
+def test_nodes_learn_end_to_end_too(tiny_run: TinyRun, tmp_path: Path) -> None:
+    for epochs in (0, 1):
+        run(tiny_run, tmp_path / str(epochs), epochs=epochs, epochs_head=0, nodes=NODES)
+    before, after = (load_file(tmp_path / f / "model.safetensors") for f in ("0", "1"))
+    moved = {name for name in after if not torch.equal(before[name], after[name])}
+    trained = {"weights", "project.weight", "first.weight", "second.weight", "mixed"}
+    assert {f"nodes.{name}" for name in trained} <= moved
+    assert "nodes.adjacency" not in moved
+
+
+def test_pooling_by_maximum_is_another_classifier(tiny_run: TinyRun, tmp_path: Path) -> None:
+    run(tiny_run, tmp_path / "gap", epochs=0)
+    run(tiny_run, tmp_path / "gmp", epochs=0, pooling="gmp")
+    gap, gmp = (load_file(tmp_path / f / "model.safetensors") for f in ("gap", "gmp"))
+    assert not torch.equal(gap["linear.weight"], gmp["linear.weight"])
+    classifier = load_classifier(tmp_path / "gmp", ClassGraph.load(tiny_run.inputs["graph"]))
+    maps = torch.rand(1, classifier.linear.in_features, 2, 3)
+    assert torch.equal(classifier.pool(maps), maps.amax(dim=(2, 3)))
 
 
 def test_the_seed_decides_everything(tiny_run: TinyRun, tmp_path: Path) -> None:

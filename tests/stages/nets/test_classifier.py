@@ -9,6 +9,7 @@ from torch.nn import functional
 from knowledge.graph import ClassGraph
 from stages.nets.backbone import Backbone
 from stages.nets.classifier import Classifier, load_backbone, load_classifier, save_classifier
+from stages.nets.classify_settings import NodesConfig
 from stages.nets.graph_branch import SLOPE, GraphBranch
 from stages.nets.tag_loss import Logits, focal_loss, tag_loss
 
@@ -160,7 +161,8 @@ def test_dropout_works_in_training_only() -> None:
 
 @pytest.mark.parametrize("graph", [None, class_graph()])
 def test_a_saved_classifier_gives_the_same_bits(tmp_path: Path, graph: ClassGraph | None) -> None:
-    classifier = tiny(graph, levels=2)
+    nodes = NodesConfig(graph="seeded", width=4) if graph is not None else None
+    classifier = tiny(graph, levels=2, nodes=nodes, recam=nodes is not None)
     save_classifier(classifier, tmp_path, extra={"seed": 3})
     again = load_classifier(tmp_path, class_graph())
     assert again.names == NAMES
