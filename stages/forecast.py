@@ -6,6 +6,7 @@ start of a stage counts once. The first run on a machine also compiles and downl
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import ceil
 from typing import Any
 
@@ -134,13 +135,26 @@ def _cached(measured: Measured, rehearsal: Rehearsal, whole: Manifest) -> int:
     config: Any = measured.config
     if measured.kind != "segment" or measured.problem or config.features != "cached":
         return 0
-    from stages.nets.feature_cache import cache_bytes
     from stages.nets.segmenter import load_segmenter
 
     network = load_segmenter(rehearsal.folder / measured.name)
     need, had = (
-        cache_bytes(network, manifest.split("train"), flip=config.flip)
-        for manifest in (whole, rehearsal.manifest)
+        _kept(network, manifest.split("train"), config) for manifest in (whole, rehearsal.manifest)
     )
-    fits = need / 2**30 <= config.cache_gib
-    return max(0, need - had) if fits else 0
+    return max(0, need - had)
+
+
+def _kept(network: Any, photos: Sequence[Photo], config: Any) -> int:
+    """Bytes of the maps that a training on `photos` keeps: at all its scales, at one, or none.
+
+    It fits or not by what head `none` would read, as `stages.segment_training` decides it.
+    """
+    from stages.nets.decoder import levels_read
+    from stages.nets.feature_cache import cache_bytes
+
+    least = levels_read(network.backbone.strides, config.head_config())
+    for scales in (config.cache_scales, (1.0,)):
+        shown = partial(cache_bytes, network, photos, flip=config.flip, scales=scales)
+        if shown(least=least) / 2**30 <= config.cache_gib:
+            return shown()
+    return 0

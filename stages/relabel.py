@@ -82,7 +82,8 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         pairs = zip(photos, found.float().cpu().numpy(), strict=True)
         return [(photo, *_label(config, one, manifest.tag_indices(photo))) for photo, one in pairs]
 
-    batches = photo_batches(manifest, todo, device=device, workers=context.workers)
+    classes, workers = len(manifest.classes.names) + 1, context.workers
+    batches = photo_batches(manifest, todo, device=device, workers=workers, classes=classes)
     done = len(mine) - len(todo)
     for made in in_streams(labels_of, batches, device=device, streams=context.workers):
         for photo, label, confidence in made:

@@ -37,6 +37,11 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         (1.0, 2.0), min_length=1, description="factors of the photo's size; logits are averaged"
     )
     levels: int = Field(3, ge=1, description="maps of the backbone that are read, from the last on")
+    cells: int = Field(
+        16384,
+        ge=16,
+        description="most places of a photo at a scale; a larger photo gets a smaller scale",
+    )
     pixels: PixelConfig = Field(PixelConfig(), description="the linear classifier")
     steps: int = Field(1, ge=0, le=1000, description="steps of the walk over the new scores")
     affinity: AffinityConfig = Field(AffinityConfig(), description="which places look alike")

@@ -15,7 +15,7 @@ from data.records import Photo
 from pipeline.context import Context
 from stages.nets.affinity import Affinity, walked
 from stages.nets.backbone import Backbone
-from stages.nets.dense_features import Grid, dense_features
+from stages.nets.dense_features import Grid, dense_features, fitting_scale
 from stages.nets.device import autocast
 from stages.nets.pixel_classifier import PixelClassifier, Samples, drawn
 from stages.nets.pooled import Images, photo_batches
@@ -96,30 +96,35 @@ class Rescoring:
         out: Path,
     ) -> None:
         """Write the new scores of `photos`, whose tags are 0-based class indices."""
-        logits = self._logits(images)
+        names = [[0, *(index + 1 for index in one)] for one in tags]
+        logits = self._logits(images, names)
         with autocast(self.precision, images.device):
             affinity = Affinity(self.backbone, images, self.config.affinity)
         for at, photo in enumerate(photos):
             cam = fitting_cam(cams / f"{photo.id}.npz", photo.size)
-            keep = torch.tensor([0, *(index + 1 for index in tags[at])], device=images.device)
             prior = torch.from_numpy(cam.scores()).to(images.device)
             prior[0] *= self.background
-            scores = prior * logits[at, keep].softmax(dim=0)
+            scores = prior * logits[at].softmax(dim=0)
             scores = scores / scores.sum(dim=0).clamp_min(1e-12)
             shared = walked(scores, affinity.of(at), affinity.grid, steps=self.config.steps)
             given = (shared / shared.sum(dim=0).clamp_min(1e-12)).cpu().numpy()
             made = Cam(cam.classes, given[1:], cam.size, background=given[0])
             write_cam(out / f"{photo.id}.npz", made)
 
-    def _logits(self, images: UInt8[Tensor, "b 3 H W"]) -> Float32[Tensor, "b c h4 w4"]:
-        """Mean over the scales, on the grid of the finished maps."""
-        total = torch.zeros((), device=images.device)
+    def _logits(
+        self, images: UInt8[Tensor, "b 3 H W"], labels: Sequence[Sequence[int]]
+    ) -> list[Float32[Tensor, "_k h4 w4"]]:
+        """Of each photo's own `labels`: mean over the scales, on the grid of the finished maps."""
+        totals = [torch.zeros((), device=images.device) for _ in labels]
         for scale in self.config.scales:
             maps, grid = _features(self.config, self.backbone, images, scale, self.precision)
             with torch.inference_mode():
                 cells = self.pixels(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-                total = total + torch.stack([grid.to_maps(one) for one in cells])
-        return total / len(self.config.scales)
+                totals = [
+                    total + grid.to_maps(one[list(own)])
+                    for total, one, own in zip(totals, cells, labels, strict=True)
+                ]
+        return [total / len(self.config.scales) for total in totals]
 
 
 def _features(
@@ -129,6 +134,8 @@ def _features(
     scale: float,
     precision: str,
 ) -> tuple[Float32[Tensor, "b d h w"], Grid]:
+    size = (images.shape[2], images.shape[3])
+    scale = fitting_scale(size, scale=scale, stride=backbone.strides[-1], cells=config.cells)
     with torch.inference_mode(), autocast(precision, images.device):
         maps, grid = dense_features(backbone, images, scale=scale, levels=config.levels)
     return torch.cat(maps, dim=1), grid

@@ -57,7 +57,10 @@ class Viewer:
         todo = [photo for photo in mine if not (out / f"{photo.id}.png").exists()]
         device, workers = self.segmenter.backbone.mean.device, self.context.workers
         done = len(mine) - len(todo)
-        read = photo_batches(self.manifest, todo, device=device, workers=workers)
+        labels_made = len(self.manifest.classes.names) + 1
+        read = photo_batches(
+            self.manifest, todo, device=device, workers=workers, classes=labels_made
+        )
         for group, labels in in_streams(self._labels, read, device=device, streams=workers):
             for photo, label in zip(group, labels, strict=True):
                 write_label(out / f"{photo.id}.png", label, self.manifest.classes)

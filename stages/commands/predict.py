@@ -32,7 +32,7 @@ from stages.commands.parser import at_least_one, command_parser, cores
 from stages.commands.progress import Bar
 from stages.model import Model
 from stages.nets.device import PRECISIONS
-from stages.nets.pooled import PIXELS
+from stages.nets.pooled import pixels_at_once
 from stages.nets.streams import in_streams
 from stages.predictions import Finding, Outputs
 
@@ -188,7 +188,8 @@ def label_photos(
 
     device = look.args[1].device
     begun, made = time.monotonic(), 0
-    read = in_batches(todo, pixels=PIXELS[device.type], workers=asked.workers, report=report)
+    pixels = pixels_at_once(device, len(look.args[1].classes.names) + 1)
+    read = in_batches(todo, pixels=pixels, workers=asked.workers, report=report)
     looked = in_streams(look, read, device=device, streams=asked.workers)
     sides: list[int] = []
     findings = (_measured(finding, sides) for batch in looked for finding in batch)

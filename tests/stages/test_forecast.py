@@ -1,17 +1,25 @@
 """From a few photos to all: what is scaled by what, and what counts once."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from data.manifest import Manifest
 from data.records import Photo
 from knowledge.classes import DEMO
+from knowledge.graph import ClassGraph
 from pipeline.graph import Stage
 from stages import rehearsal
 from stages.classify import Config as Classify
 from stages.features import Config as Features
 from stages.forecast import Cost, forecast
+from stages.nets.backbone import Backbone
+from stages.nets.feature_cache import cache_bytes
+from stages.nets.segmenter import build_segmenter, save_segmenter
 from stages.rehearsal import Measured, Rehearsal, Segment, Watch, sample, smaller
 from stages.segment import Config as Net
 
@@ -73,6 +81,39 @@ def test_files_of_photos_are_scaled_and_models_are_not() -> None:
     assert found.photos == 20
     assert found.document()["seconds"] == 2.0
     assert found.memory == 10**9
+
+
+def test_cached_maps_count_at_every_scale_and_as_long_as_they_fit(tmp_path: Path) -> None:
+    """What the training keeps, by the same settings; head `none` reads as much as it keeps."""
+    config = Net(head="none", features="cached", cache_scales=(1.0, 2.0), width=16, cache_gib=1.0)
+    torch.manual_seed(0)
+    graph = ClassGraph(("disc",), np.zeros((1, 2), np.float32), np.eye(1, dtype=np.float32), {})
+    network = build_segmenter(
+        Backbone("test_resnet", output_stride=16), "none", config.head_config(), classes=2,
+        graph=graph,
+    )  # fmt: skip
+    (tmp_path / "segment").mkdir()
+    save_segmenter(
+        tmp_path / "segment", network, head="none", config=config.head_config(), graph=graph,
+        card={},
+    )  # fmt: skip
+    whole = manifest(1600, 4)
+    few = Rehearsal(manifest(16, 4), (Measured("segment", "segment", config),), tmp_path, 10**9)
+
+    def memory(**changes: Any) -> int:
+        changed = config.model_copy(update=changes)
+        few.stages[0].config = changed
+        stage = Stage("segment", "stages.segment", "segment", changed)
+        return forecast(few, whole, [stage], made={}).memory - 10**9
+
+    one = partial(cache_bytes, network, flip=True)
+    both = {photos: one(whole.split("train")[:photos], scales=(1.0, 2.0)) for photos in (16, 1600)}
+    alone = {photos: one(whole.split("train")[:photos]) for photos in (16, 1600)}
+    assert memory() == both[1600] - both[16] > 3 * (alone[1600] - alone[16])
+    between = (alone[1600] + both[1600]) / 2 / 2**30
+    assert memory(cache_gib=between) == alone[1600] - both[16]
+    assert memory(cache_gib=both[16] / 2**31) == 0
+    assert memory(features="trained") == 0
 
 
 def test_what_failed_is_not_forecast() -> None:

@@ -12,7 +12,7 @@ from data.cams import read_cam
 from data.labels import write_label
 from data.manifest import Manifest
 from pipeline.context import Context
-from stages import labels, rescore
+from stages import labels, rescore, rescoring
 from stages.nets.streams import one_thread
 from tests.stages.conftest import CLASSES, SIZE, TinyRun
 from tests.stages.test_cams import files
@@ -64,6 +64,27 @@ def test_a_photo_smaller_than_a_cell_or_without_a_tag(
     np.testing.assert_allclose(cam.maps.sum(axis=0) + cam.background, 1, atol=0.01)
     if not tags:
         assert (cam.background == 1).all()
+
+
+def test_a_huge_photo_is_seen_at_a_smaller_scale(
+    looked: TinyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However large a photo is, a scale makes no more than `cells` places of it, in both passes."""
+    seen: list[int] = []
+    look = rescoring.dense_features
+
+    def counted(*given: Any, **settings: Any) -> Any:
+        maps, grid = look(*given, **settings)
+        seen.append(maps[0].shape[2] * maps[0].shape[3])
+        return maps, grid
+
+    monkeypatch.setattr(rescoring, "dense_features", counted)
+    run(looked, tmp_path / "all", scales=(1.0, 3.0))
+    assert max(seen) == 12 * 9
+    seen.clear()
+    out = run(looked, tmp_path / "few", scales=(1.0, 3.0), cells=20)
+    assert len(files(out)) == 6
+    assert seen == [12, 20] * 2  # drawing and scoring, at both scales; one batch of all photos
 
 
 @pytest.mark.parametrize("value", [0, 2, 255])
