@@ -7,6 +7,7 @@ Strongest edges, how much a class hears from others and from how many of them in
 without neighbours, and how far the graph, the other relations and the controls agree.
 """
 
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -36,10 +37,13 @@ def show(folder: Path, as_json: bool) -> None:
         return
     from rich.console import Console
 
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PLAIN_WIDTH, color_system=None)
-    _print(console, found)
+    if Console().is_terminal:
+        _print(Console(), found)
+        return
+    plain = Console(width=PLAIN_WIDTH, color_system=None, record=True, file=io.StringIO())
+    _print(plain, found)
+    # Cells are filled up to the width of their column: nobody who pipes wants the blanks.
+    print("\n".join(line.rstrip() for line in plain.export_text().splitlines()))
 
 
 def document(graph: ClassGraph) -> dict[str, Any]:
@@ -48,7 +52,7 @@ def document(graph: ClassGraph) -> dict[str, Any]:
     shares = off_diagonal_share(graph.adjacency)
     effective = effective_neighbours(graph.adjacency.astype("float64"))
     edges = graph.strongest(len(graph.names) ** 2)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "name": name,
             "off_diagonal_share": round(float(share), 6),

@@ -13,6 +13,7 @@ from stages.reports.artifacts import Run
 from stages.reports.card import make_card
 from stages.reports.figures import charts, confusions, headline, matrices
 from stages.reports.gallery import Group
+from stages.reports.graph_picture import graph_picture
 from stages.reports.groups import gallery
 from stages.reports.ledger import ledger
 from stages.reports.render import render
@@ -120,6 +121,7 @@ def _rendered(
         sections=_sections(facts["headline"]),
         charts=charts(run),
         matrices=matrices(run),
+        graph_picture=graph_picture(run),
         confusions=confusions(run),
         **facts,
     )
