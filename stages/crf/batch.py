@@ -264,11 +264,11 @@ class TorchEngine:
         self._batch = Batch([image], [numbers], normalization, device=pick_device())
 
     def infer(
-        self, energies: Float32[np.ndarray, "k n"], numbers: Numbers, *, margin: float | None
-    ) -> Float32[np.ndarray, "k n"]:
+        self, energies: Float32[np.ndarray, "g k n"], numbers: Numbers, *, margin: float | None
+    ) -> Float32[np.ndarray, "g k n"]:
         """See `stages.crf.engines.Engine`; always exact."""
         del margin
-        return self._batch.infer([energies], numbers)[0]
+        return np.stack([self._batch.infer([each], numbers)[0] for each in energies])
 
 
 def make(

@@ -18,9 +18,12 @@ class Engine(Protocol):
     """The lattices of one photo."""
 
     def infer(
-        self, energies: Float32[np.ndarray, "k n"], numbers: Numbers, *, margin: float | None
-    ) -> Float32[np.ndarray, "k n"]:
-        """Label probabilities; of `numbers`, weights and iterations count. margin: None: exact."""
+        self, energies: Float32[np.ndarray, "g k n"], numbers: Numbers, *, margin: float | None
+    ) -> Float32[np.ndarray, "g k n"]:
+        """Label probabilities of g labellings; of `numbers`, weights and iterations count.
+
+        margin: None: exact.
+        """
         ...
 
 

@@ -80,13 +80,9 @@ class Lattice:
         *_, labels, height, width = energies.shape
         if labels == 1:  # nothing to decide
             return np.ones(energies.shape, np.float32)
-        groups = energies.reshape(-1, labels, height * width)
+        groups = np.require(energies, requirements=("C", "W")).reshape(-1, labels, height * width)
         margin = wanted.margin if wanted.mode == "frozen" else None
-        found = [
-            self._engine.infer(np.require(group, requirements=("C", "W")), numbers, margin=margin)
-            for group in groups
-        ]
-        return (found[0] if len(found) == 1 else np.stack(found)).reshape(energies.shape)
+        return self._engine.infer(groups, numbers, margin=margin).reshape(energies.shape)
 
     def _check(self, wanted: CrfParameters) -> None:
         own, asked = self._parameters, wanted

@@ -20,12 +20,17 @@ class PydensecrfEngine:
         self._normalization = normalization
 
     def infer(
-        self, energies: Float32[np.ndarray, "k n"], numbers: Numbers, *, margin: float | None
-    ) -> Float32[np.ndarray, "k n"]:
+        self, energies: Float32[np.ndarray, "g k n"], numbers: Numbers, *, margin: float | None
+    ) -> Float32[np.ndarray, "g k n"]:
         """See `stages.crf.engines.Engine`; always exact."""
+        del margin
+        return np.stack([self._answer(each, numbers) for each in energies])
+
+    def _answer(
+        self, energies: Float32[np.ndarray, "k n"], numbers: Numbers
+    ) -> Float32[np.ndarray, "k n"]:
         from pydensecrf import densecrf
 
-        del margin
         kind = {
             "symmetric": densecrf.NORMALIZE_SYMMETRIC,
             "before": densecrf.NORMALIZE_BEFORE,

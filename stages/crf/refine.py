@@ -66,13 +66,14 @@ def refine_many(
 
 
 def warmup(labels: Iterable[int] = (2, 4, 8, 16)) -> None:
-    """Compile what photos of so many labels will need, and keep it on disk: 3 to 15 seconds.
+    """Compile what photos of so many labels will need, and keep it on disk: 3 to 30 seconds.
 
     Only the first run on a machine would otherwise take that time in its first photos.
     """
     for count in labels:
-        scores = np.ones((count, 2, 2), np.float32)
-        refine(np.zeros((2, 2, 3), np.uint8), scores, CrfParameters())
+        for groups in (1, 3):  # 3 as for pseudo-labels: see `stages/pseudo_label.py`
+            scores = np.ones((groups, count, 2, 2), np.float32)
+            refine(np.zeros((2, 2, 3), np.uint8), scores, CrfParameters())
 
 
 def _refined(

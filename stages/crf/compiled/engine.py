@@ -23,6 +23,8 @@ from stages.crf.compiled.tables import Appearance, Course, Memory, Smoothness
 from stages.crf.geometry import Geometry
 from stages.crf.parameters import Normalization, Numbers
 
+WIDEST = 12
+"""Floats of a pixel up to which labellings share a pass; 3 of up to 4 labels in practice."""
 PADDING = 8
 """Numbers behind the last row of a table."""
 
@@ -165,7 +167,7 @@ class CompiledEngine:
             splatting = _rows(n, 6, self._arena)
             arrange((0,) * 8, made.pixels, even.splatting, splatting)
         self._smoothness = Smoothness(slicing, splatting, even.neighbours)
-        self._memory: Memory | None = None
+        self._memories: dict[int, Memory] = {}
 
     @property
     def points(self) -> int:
@@ -174,13 +176,13 @@ class CompiledEngine:
 
     def infer(
         self,
-        energies: Float32[np.ndarray, "k n"],
+        energies: Float32[np.ndarray, "g k n"],
         numbers: Numbers,
         *,
         margin: float | None = None,
-    ) -> Float32[np.ndarray, "k n"]:
+    ) -> Float32[np.ndarray, "g k n"]:
         """Label probabilities after mean field. margin: see `CrfParameters`; None: exact."""
-        width = lanes_of(len(energies))
+        width = lanes_of(energies.shape[1])
         course = Course(
             numbers.iterations,
             np.float32(numbers.bilateral_weight / (1 + 2.0**-5)),
@@ -188,26 +190,30 @@ class CompiledEngine:
             np.float32(0 if margin is None else np.exp(-margin)),
         )
         q = np.empty(energies.shape, np.float32)
-        mean_field(
-            (0,) * width,
-            energies,
-            self._pixels,
-            self._appearance,
-            self._smoothness,
-            course,
-            self._memory_of(width, margin is not None),
-            q,
-        )
+        together = max(1, WIDEST // width)
+        for first in range(0, len(energies), together):
+            part = energies[first : first + together]
+            mean_field(
+                (0,) * (len(part) * width),
+                (0,) * width,
+                part,
+                self._pixels,
+                self._appearance,
+                self._smoothness,
+                course,
+                self._memory_of(len(part) * width, margin is not None),
+                q[first : first + together],
+            )
         return q
 
     def _memory_of(self, width: int, freezing: bool) -> Memory:
         """Working memory, kept for the next inference of the same kind."""
-        near, even = (
-            (kernel.neighbours.shape[1] + 1) * width
-            for kernel in (self._appearance, self._smoothness)
-        )
-        kept = self._memory
-        if kept is None or kept.near.shape[1] != near or (freezing and not len(kept.near_kept)):
+        kept = self._memories.get(width)
+        if kept is None or (freezing and not len(kept.near_kept)):
+            near, even = (
+                (kernel.neighbours.shape[1] + 1) * width
+                for kernel in (self._appearance, self._smoothness)
+            )
             empty, starts = self._arena.empty, self._appearance.starts
             longest = BLOCK + int(np.diff(starts).max())
             kept = Memory(
@@ -222,7 +228,7 @@ class CompiledEngine:
             )
             kept.near[:, :width] = 0
             kept.even[:, :width] = 0
-            self._memory = kept
+            self._memories[width] = kept
         return kept
 
 

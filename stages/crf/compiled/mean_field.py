@@ -8,19 +8,22 @@ cache; pixels of one simplex are neighbours in memory and share its corners in r
 import numpy as np
 from jaxtyping import Float32, Int32
 
-from stages.crf.compiled.jit import compiled_fused, inlined
+from stages.crf.compiled.exponential import exponentiate
+from stages.crf.compiled.jit import compiled_borrowing, inlined
 from stages.crf.compiled.tables import Appearance, Course, Memory, Smoothness
 from stages.crf.compiled.vectors import (
     added,
     at,
+    divided,
     largest,
+    largest_of_rows,
     load,
-    lowered,
     plus,
     put,
     scaled,
     store,
-    total,
+    subtracted,
+    sum_of_rows,
     whole_at,
     zeros,
 )
@@ -35,22 +38,24 @@ ZERO = np.float32(0)
 BOTTOM = np.float32(-1e30)
 
 
-@compiled_fused
+@compiled_borrowing
 def mean_field(
     lanes: tuple[int, ...],
-    energies: Float32[np.ndarray, "k n"],
+    row: tuple[int, ...],
+    energies: Float32[np.ndarray, "g k n"],
     pixels: Int32[np.ndarray, " n"],
     appearance: Appearance,
     smoothness: Smoothness,
     course: Course,
     memory: Memory,
-    q: Float32[np.ndarray, "k n"],
+    q: Float32[np.ndarray, "g k n"],
 ) -> None:
     """Fill `q` with the label probabilities of pixels whose unary is `energies`.
 
-    lanes: a tuple of w elements, w at least k; pixels: the pixel of each place in the lattice.
+    The g labellings are filtered side by side. row: a tuple of w elements, w at least k; lanes: one
+    of g * w. pixels: the pixel of each place in the lattice.
     """
-    _enter(len(lanes), energies, pixels, memory.logits)
+    _enter(len(row), energies, pixels, memory.logits)
     near, spare, coming = memory.near[0], memory.near[1], memory.near[2]
     even, even_spare, even_coming = memory.even[0], memory.even[1], memory.even[2]
     every = count = _activate(memory.active)
@@ -64,16 +69,16 @@ def mean_field(
         while first < count:
             end, length = _block(appearance.starts, memory.active, first, count)
             if iteration == 0:
-                _softmax_terms(lanes, at(appearance.starts, first), length, memory)
+                _softmax_terms(lanes, row, at(appearance.starts, first), length, memory)
             else:
-                _slice(lanes, first, end, appearance, smoothness, memory, near, even)
-            _exponentials(memory.block, length * len(lanes))
+                _slice(lanes, row, first, end, appearance, smoothness, memory, near, even)
+            exponentiate(memory.block, length * len(lanes))
             if last:
-                _leave(lanes, at(appearance.starts, first), length, pixels, memory.block, q)
+                _leave(lanes, row, at(appearance.starts, first), length, pixels, memory.block, q)
             else:
-                _splat(lanes, first, end, appearance, smoothness, memory, coming, even_coming)
+                _splat(lanes, row, first, end, appearance, smoothness, memory, coming, even_coming)
             if freezing:
-                _freeze(lanes, first, end, appearance, smoothness, memory, course.limit)
+                _freeze(lanes, row, first, end, appearance, smoothness, memory, course.limit)
             first = end
         if freezing:
             count = _still_active(appearance.starts, memory.sure, memory.active)
@@ -103,19 +108,25 @@ def _clear(memory, coming, even_coming, freezing, frozen):  # type: ignore[no-un
         memory.near_kept[:] = ZERO
         memory.even_kept[:] = ZERO
     if frozen:
-        coming[:] = memory.near_kept
-        even_coming[:] = memory.even_kept
+        for i in range(len(coming)):
+            put(coming, i, at(memory.near_kept, i))
+        for i in range(len(even_coming)):
+            put(even_coming, i, at(memory.even_kept, i))
 
 
 @inlined
 def _enter(width, energies, pixels, logits):  # type: ignore[no-untyped-def]
     """Minus the unary, a pixel's labels side by side, in the order of the lattice."""
-    labels, n, flat = len(energies), len(pixels), energies.reshape(-1)
-    for p in range(len(pixels)):
-        for k in range(labels):
-            put(logits, p * width + k, -at(flat, k * n + at(pixels, p)))
-        for k in range(labels, width):
-            put(logits, p * width + k, BOTTOM)
+    groups, labels, n = energies.shape
+    flat, place = energies.reshape(-1), 0
+    for p in range(n):
+        for group in range(groups):
+            first = group * labels * n + at(pixels, p)
+            for k in range(labels):
+                put(logits, place + k, -at(flat, first + k * n))
+            for k in range(labels, width):
+                put(logits, place + k, BOTTOM)
+            place += width
 
 
 @inlined
@@ -129,16 +140,16 @@ def _block(starts, active, first, count):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _softmax_terms(lanes, start, length, memory):  # type: ignore[no-untyped-def]
+def _softmax_terms(lanes, row, start, length, memory):  # type: ignore[no-untyped-def]
     """The unary alone, less its maximum."""
     width = len(lanes)
     for j in range(length):
         logits = load(lanes, memory.logits, (start + j) * width)
-        store(lanes, memory.block, j * width, lowered(logits, largest(logits)))
+        store(lanes, memory.block, j * width, subtracted(logits, largest_of_rows(row, logits)))
 
 
 @inlined
-def _slice(lanes, first, end, appearance, smoothness, memory, near, even):  # type: ignore[no-untyped-def]
+def _slice(lanes, row, first, end, appearance, smoothness, memory, near, even):  # type: ignore[no-untyped-def]
     """Unary and messages, less their maximum; corners are read once a simplex."""
     width, j = len(lanes), 0
     starts, corners, weights = appearance.starts, appearance.corners, appearance.slicing
@@ -162,32 +173,12 @@ def _slice(lanes, first, end, appearance, smoothness, memory, near, even):  # ty
                 value = load(lanes, even, whole_at(even_rows, p * 6 + corner) * width)
                 other = plus(other, at(even_rows, p * 6 + 3 + corner), value)
             logits = added(one, other)
-            store(lanes, memory.block, j * width, lowered(logits, largest(logits)))
+            store(lanes, memory.block, j * width, subtracted(logits, largest_of_rows(row, logits)))
             j += 1
 
 
 @inlined
-def _exponentials(values, count):  # type: ignore[no-untyped-def]
-    """exp of values of at most 0, to 2 units in the last place (Cephes, expf).
-
-    Below e^-30 it is 0: that changes no sum in float32, and denormal numbers would be slow.
-    """
-    for i in range(count):
-        x = max(values[i], np.float32(-80))
-        power = np.floor(x * np.float32(1.44269504088896341) + np.float32(0.5))
-        r = x - power * np.float32(0.693359375) + power * np.float32(2.12194440e-4)
-        y = np.float32(1.9875691500e-4) * r + np.float32(1.3981999507e-3)
-        y = y * r + np.float32(8.3334519073e-3)
-        y = y * r + np.float32(4.1665795894e-2)
-        y = y * r + np.float32(1.6666665459e-1)
-        y = y * r + np.float32(5.0000001201e-1)
-        y = y * r * r + r + np.float32(1)
-        exponent = np.int32((np.int32(power) + np.int32(127)) << np.int32(23))
-        values[i] = ZERO if x < np.float32(-30) else y * exponent.view(np.float32)
-
-
-@inlined
-def _splat(lanes, first, end, appearance, smoothness, memory, near, even):  # type: ignore[no-untyped-def]
+def _splat(lanes, row, first, end, appearance, smoothness, memory, near, even):  # type: ignore[no-untyped-def]
     """Give the pixels' probabilities to the points of both lattices."""
     width, j = len(lanes), 0
     starts, corners, weights = appearance.starts, appearance.corners, appearance.splatting
@@ -198,7 +189,7 @@ def _splat(lanes, first, end, appearance, smoothness, memory, near, even):  # ty
         c3, c4, c5 = zeros(lanes), zeros(lanes), zeros(lanes)
         for p in range(at(starts, s), at(starts, s + 1)):
             odds = load(lanes, memory.block, j * width)
-            q = scaled(np.float32(1) / total(odds), odds)
+            q = divided(odds, sum_of_rows(row, odds))
             c0 = plus(c0, at(weights, p * 6), q)
             c1 = plus(c1, at(weights, p * 6 + 1), q)
             c2 = plus(c2, at(weights, p * 6 + 2), q)
@@ -225,7 +216,7 @@ def _splat(lanes, first, end, appearance, smoothness, memory, near, even):  # ty
 
 
 @inlined
-def _freeze(lanes, first, end, appearance, smoothness, memory, limit):  # type: ignore[no-untyped-def]
+def _freeze(lanes, row, first, end, appearance, smoothness, memory, limit):  # type: ignore[no-untyped-def]
     """Keep what simplices splat whose pixels are all sure of their label."""
     width, j = len(lanes), 0
     starts, corners, weights = appearance.starts, appearance.corners, appearance.splatting
@@ -235,12 +226,13 @@ def _freeze(lanes, first, end, appearance, smoothness, memory, limit):  # type: 
         length = at(starts, s + 1) - at(starts, s)
         most = ZERO
         for i in range(j, j + length):
-            most = max(most, total(load(lanes, memory.block, i * width)))
+            sums = sum_of_rows(row, load(lanes, memory.block, i * width))
+            most = max(most, largest(sums))
         memory.sure[s] = most <= np.float32(1) + limit
         for i in range(length if memory.sure[s] else 0):
             p = at(starts, s) + i
             odds = load(lanes, memory.block, (j + i) * width)
-            q = scaled(np.float32(1) / total(odds), odds)
+            q = divided(odds, sum_of_rows(row, odds))
             for corner in range(6):
                 point = at(corners, s * 6 + corner) * width
                 value = load(lanes, kept, point)
@@ -271,13 +263,18 @@ def _still_active(starts, sure, active):  # type: ignore[no-untyped-def]
 
 
 @inlined
-def _leave(lanes, start, length, pixels, block, q):  # type: ignore[no-untyped-def]
+def _leave(lanes, row, start, length, pixels, block, q):  # type: ignore[no-untyped-def]
     """The probabilities, in the order of the photo."""
-    width, n, flat = len(lanes), len(pixels), q.reshape(-1)
+    groups, labels, n = q.shape
+    flat, place = q.reshape(-1), 0
     for j in range(length):
-        share = np.float32(1) / total(load(lanes, block, j * width))
-        for k in range(len(q)):
-            put(flat, k * n + at(pixels, start + j), at(block, j * width + k) * share)
+        odds = load(lanes, block, place)
+        store(lanes, block, place, divided(odds, sum_of_rows(row, odds)))
+        for group in range(groups):
+            first = group * labels * n + at(pixels, start + j)
+            for k in range(labels):
+                put(flat, first + k * n, at(block, place + k))
+            place += len(row)
 
 
 @inlined

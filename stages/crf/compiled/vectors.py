@@ -184,16 +184,23 @@ def multiplied(typing: Any, one: Any, other: Any) -> tuple[Any, Callable[..., An
 
 
 @intrinsic
-def lowered(typing: Any, vector: Any, scalar: Any) -> tuple[Any, Callable[..., Any]]:
-    """vector - scalar."""
+def subtracted(typing: Any, one: Any, other: Any) -> tuple[Any, Callable[..., Any]]:
+    """one - other, lane by lane."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        scalars = _everywhere(
-            builder, _float(context, builder, signature, arguments, 1), signature.args[0].count
-        )
-        return builder.fsub(arguments[0], scalars, flags=FUSED)
+        return builder.fsub(arguments[0], arguments[1], flags=FUSED)
 
-    return vector(vector, scalar), generate
+    return one(one, other), generate
+
+
+@intrinsic
+def divided(typing: Any, one: Any, other: Any) -> tuple[Any, Callable[..., Any]]:
+    """one / other, lane by lane."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.fdiv(arguments[0], arguments[1], flags=FUSED)
+
+    return one(one, other), generate
 
 
 def _reduction(combine: Callable[[Any, Any, Any], Any]) -> Callable[..., Any]:
@@ -225,6 +232,24 @@ def _reduction(combine: Callable[[Any, Any, Any], Any]) -> Callable[..., Any]:
     return reduction
 
 
+def _exchange(combine: Callable[[Any, Any, Any], Any]) -> Callable[..., Any]:
+    """An operation over each row of lanes, as many as `row` has; its result in all lanes of it."""
+
+    def exchange(typing: Any, row: Any, vector: Any) -> tuple[Any, Callable[..., Any]]:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            parts, count, step = arguments[1], signature.args[1].count, signature.args[0].count // 2
+            while step:
+                turned = [lane ^ step for lane in range(count)]
+                mask = ir.Constant(ir.VectorType(INT32, count), turned)
+                parts = combine(builder, parts, builder.shuffle_vector(parts, parts, mask))
+                step //= 2
+            return parts
+
+        return vector(row, vector), generate
+
+    return exchange
+
+
 def _greater(builder: Any, one: Any, other: Any) -> Any:
     return builder.select(builder.fcmp_ordered(">", one, other, flags=("nnan",)), one, other)
 
@@ -237,6 +262,10 @@ largest = intrinsic(_reduction(_greater))
 """The largest element of a vector."""
 total = intrinsic(_reduction(_sum))
 """The sum of a vector's elements."""
+largest_of_rows = intrinsic(_exchange(_greater))
+"""The largest element of each row of lanes, a power of two of them, in each lane of the row."""
+sum_of_rows = intrinsic(_exchange(_sum))
+"""The sum of each row of lanes, in each lane of the row."""
 
 
 @intrinsic

@@ -19,15 +19,15 @@ class ReferenceEngine:
         self._normalization = normalization
 
     def infer(
-        self, energies: Float32[np.ndarray, "k n"], numbers: Numbers, *, margin: float | None
-    ) -> Float32[np.ndarray, "k n"]:
+        self, energies: Float32[np.ndarray, "g k n"], numbers: Numbers, *, margin: float | None
+    ) -> Float32[np.ndarray, "g k n"]:
         """See `stages.crf.engines.Engine`; always exact."""
         del margin
         kernels = (
             (numbers.gaussian_weight, self._smoothness, self._normalization),
             (numbers.bilateral_weight, self._appearance, self._normalization),
         )
-        return mean_field(energies[None], kernels, iterations=numbers.iterations)[0]
+        return mean_field(energies, kernels, iterations=numbers.iterations)
 
 
 def make(
