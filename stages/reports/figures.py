@@ -15,6 +15,8 @@ from stages.reports.paint import Picture, matrix_picture
 LABELS, NETWORK, TAGS = "Labels, made from tags", "Network, on photos without tags", "Tags"
 MOST_NAMED = 26
 """Classes up to which a matrix carries their names."""
+FEWEST, FEWEST_A_CLASS = 30, 3
+"""Photos, and photos a class, below which a score is chance and the page says so."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,16 @@ def headline(run: Run) -> dict[str, dict[str, Any]]:
     tags = run.json("classify", "scores.json")
     if tags:
         note = f"mean AP over classes on {tags.get('split', 'val')}"
+        note += caution(tags.get("photos"), len(tags.get("ap", ())))
         found["map"] = _figure("Classifier", tags.get("map"), note, "minor", TAGS)
     return found
+
+
+def caution(photos: int | None, classes: int) -> str:
+    """What a note adds where a score over `photos` photos of `classes` classes means nothing."""
+    if photos is None or photos >= max(FEWEST, FEWEST_A_CLASS * classes):
+        return ""
+    return f" (too few for {classes} classes: this figure means nothing)"
 
 
 def _of_networks(run: Run) -> dict[str, dict[str, Any]]:
@@ -58,6 +68,8 @@ def _of_networks(run: Run) -> dict[str, dict[str, Any]]:
             continue
         label = "Upper bound: fully supervised" if bound else "Network"
         note = scores.get("reason") or f"mIoU on val, {scores.get('images', 'all')} photos"
+        if scores.get("miou") is not None:
+            note += caution(scores.get("images"), len(scores.get("classes", ())))
         note += "; trained on masks, not a result of learning from tags" if bound else ""
         kind = "bound" if bound else "main"
         found[name] = _figure(label, scores.get("miou"), note, kind, NETWORK)
@@ -71,6 +83,7 @@ def _of_labels(quality: Mapping[str, Any], *, walked: bool) -> dict[str, dict[st
     place = "before the walk" if walked else "as the labels"
     scored = quality["photos_with_mask"]
     where = f"mIoU on train, {scored} photos with a mask"
+    where += caution(scored, len((quality.get("scores") or {}).get("classes", ())))
     if not scored:
         where = "no train photo has a mask: not scored"
     covered, filled = quality["miou_covered"], quality["miou_ignored_as_background"]
