@@ -62,7 +62,7 @@ def features(classify: Classify) -> list[Stage]:
 
 
 def labelling(recipe: Recipe) -> list[Stage]:
-    """From activation maps to labels: the walk and the second look where the recipe has them."""
+    """From activation maps to labels: walk, second look and learned boundaries where wanted."""
     stages, scores, seen = [], "cams", {"index": "index", "masks": "masks", "cams": "cams"}
     if recipe.walk.steps:
         scores = seen["walk"] = "walk"
@@ -70,13 +70,22 @@ def labelling(recipe: Recipe) -> list[Stage]:
             Stage("walk", "stages.walk", "walk", recipe.walk, ("index", "classify", "cams"))
         )
     reads = {"index": "index", "cams": scores}
-    if recipe.rescore.rounds:
+    if recipe.rescore.rounds or recipe.edges.epochs:
         first = Stage("labels-first", "stages.labels", "labels", recipe.labels, reads)
-        looked = reads | {"classify": "classify", "labels": first.name}
-        rescored = Stage("rescore", "stages.rescore", "rescore", recipe.rescore, looked)
-        stages += [first, rescored]
-        reads = reads | {"cams": rescored.name, "before": first.name}
-        seen |= {"first": first.name, "rescore": rescored.name}
+        stages.append(first)
+        seen["first"] = first.name
+    learnt = {"index": "index", "classify": "classify", "labels": "labels-first"}
+    if recipe.rescore.rounds:
+        looked = learnt | {"cams": scores}
+        scores = seen["rescore"] = "rescore"
+        stages.append(Stage("rescore", "stages.rescore", "rescore", recipe.rescore, looked))
+        reads = reads | {"cams": scores, "before": "labels-first"}
+    if recipe.edges.epochs:
+        walked = {"index": "index", "edges": "edges", "cams": scores}
+        seen["spread"] = "spread"
+        stages.append(Stage("edges", "stages.edges", "edges", recipe.edges, learnt))
+        stages.append(Stage("spread", "stages.spread", "spread", recipe.spread, walked))
+        reads = reads | {"cams": "spread"}
     seen["labels"] = "labels"
     return [
         *stages,

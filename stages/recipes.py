@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from stages.cams import Config as Cams
 from stages.classify import Config as Classify
 from stages.compare import Config as Compare
+from stages.edges import Config as Edges
 from stages.evaluate import Config as Evaluate
 from stages.graph import Config as Graph
 from stages.index import Config as Dataset
@@ -20,6 +21,7 @@ from stages.relabel import Config as Relabel
 from stages.report import Config as Report
 from stages.rescore import Config as Rescore
 from stages.segment import Config as Segment
+from stages.spread import Config as Spread
 from stages.walk import Config as Walk
 
 
@@ -34,6 +36,8 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     walk: Walk = Field(Walk(), description="activation maps shared between places alike")
     labels: Labels = Field(Labels(), description="pseudo-labels")
     rescore: Rescore = Field(Rescore(), description="a second look at the labels so far")
+    edges: Edges = Field(Edges(), description="class boundaries learned from the labels so far")
+    spread: Spread = Field(Spread(), description="scores shared between learned boundaries")
     inspect: Inspect = Field(Inspect(), description="quality of the pseudo-labels")
     segment: Segment = Field(Segment(), description="the segmentation network")
     relabel: Relabel = Field(Relabel(), description="a round of self-training")

@@ -18,6 +18,8 @@ STAGES = (
     "walk",
     "labels-first",
     "rescore",
+    "edges",
+    "spread",
     "labels",
     "inspect",
     "segment-first",

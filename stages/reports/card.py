@@ -84,6 +84,7 @@ def _facts(run: Run) -> Card:
         "CRF, pseudo-labels": final.get("crf"),
         "walk over the CAMs": _walk(run),
         "second look at the labels": _second_look(run, final),
+        "learned boundaries": _boundaries(run),
         "coverage": quality.get("coverage"),
         "seeds": {name: run.config(name)["seed"] for name in _seeded(run)},
         "batch sizes": {
@@ -191,6 +192,17 @@ def _second_look(run: Run, thresholds: Mapping[str, Any]) -> Any:
         "factor on the background": thresholds.get("threshold", UNKNOWN),
         "factor chosen by": thresholds.get("chosen", UNKNOWN),
         "masks used": thresholds.get("masks_used", UNKNOWN),
+    }
+
+
+def _boundaries(run: Run) -> Any:
+    """What boundaries were learned from, and the walk between them; "none" where there are none."""
+    if "edges" not in run:
+        return "none"
+    return {
+        "learnt from": "the first labels without their ignored band",
+        **_chosen(run.config("edges"), "epochs", "scale", "levels", "radius"),
+        "walk": _chosen(run.config("spread"), "steps", "radius", "beta", "damped"),
     }
 
 

@@ -18,7 +18,7 @@ from tests.stages.conftest import SIZE, TinyRun, scene
 
 def added(run: TinyRun, folder: Path) -> dict[str, Path]:
     """Inputs of a run with all steps: scores that equal the masks but for their grid."""
-    for name, walked in (("walk", True), ("rescore", False)):
+    for name, walked in (("walk", True), ("rescore", False), ("spread", False)):
         for place, photo in enumerate(photos_of(run)):
             cells = scene(place)[2::4, 2::4][: map_size(SIZE)[0]]
             kept = np.stack([cells == label for label in (1, 2)][: len(photo.tags)])
@@ -31,7 +31,7 @@ def added(run: TinyRun, folder: Path) -> dict[str, Path]:
     (first / "thresholds.json").write_text(json.dumps({"threshold": 0.5}))
     (first / "full").symlink_to(run.inputs["labels"] / "full")
     (run.inputs["labels"] / "thresholds.json").write_text(json.dumps({"threshold": 1.5}))
-    return {**run.inputs, **{name: folder / name for name in ("walk", "first", "rescore")}}
+    return {**run.inputs, **{name: folder / name for name in ("walk", "first", "rescore", "spread")}}
 
 
 def photos_of(run: TinyRun):
@@ -52,12 +52,13 @@ def test_steps_come_in_the_order_of_the_flow(tiny_run: TinyRun, tmp_path: Path) 
         ("walk", 0.5),
         ("first", None),
         ("rescore", 1.5),
+        ("spread", 1.5),
         ("labels", None),
     ]
-    walked = {name: path for name, path in inputs.items() if name not in ("first", "rescore")}
+    walked = {name: path for name, path in inputs.items() if name in ("index", "walk", "labels")}
     assert [(s.name, s.background) for s in steps_of(walked)] == [("walk", 1.5), ("labels", None)]
     again = {name: path for name, path in inputs.items() if name != "walk"}
-    assert [step.name for step in steps_of(again)] == ["first", "rescore", "labels"]
+    assert [step.name for step in steps_of(again)] == ["first", "rescore", "spread", "labels"]
     assert steps_of(tiny_run.inputs) == []
 
 
