@@ -168,9 +168,11 @@ def _classifier(config: Config, graph: Any) -> "Classifier":
     from stages.features import Config as Features
     from stages.features import initial_backbone
     from stages.nets.classifier import Classifier
+    from stages.nets.weights import check_supervision
 
     torch.manual_seed(config.seed)
     backbone = initial_backbone(Features.of(config))
+    check_supervision(backbone.card, graph.names)
     return Classifier(
         backbone,
         graph.names,

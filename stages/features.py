@@ -105,6 +105,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     from stages.nets.classifier import Classifier
     from stages.nets.device import pick_device
     from stages.nets.pooled import Views, file_of, pooled_views, write_pooled
+    from stages.nets.weights import check_supervision
 
     manifest = Manifest.of(inputs, context.places)
     work = [
@@ -123,6 +124,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         torch.manual_seed(config.weights_seed)
     backbone = initial_backbone(config)
     names = manifest.classes.names
+    check_supervision(backbone.card, names)
     classifier = Classifier(backbone, names, None, levels=config.levels, pooling=config.pooling)
     classifier = classifier.to(pick_device(context.device))
     for photos, views in left:

@@ -28,6 +28,7 @@ from stages.nets.optimiser import OPTIMISERS, parameter_groups
 from stages.nets.segmenter import Segmenter, build_segmenter
 from stages.nets.tag_agreement import tag_agreement
 from stages.nets.training_step import step_on_features, step_on_images, with_targets
+from stages.nets.weights import check_supervision
 from stages.pixel_labels import PixelLabels
 from stages.segment import Config
 
@@ -52,6 +53,7 @@ def new_network(config: Config, inputs: Mapping[str, Path], graph: ClassGraph) -
     """The network before training: the same seed gives all heads the same backbone and decoder."""
     torch.manual_seed(config.seed)
     backbone = _backbone(config, inputs, graph)
+    check_supervision(backbone.card, graph.names)
     segmenter = build_segmenter(
         backbone, config.head, config.head_config(), classes=len(graph.names) + 1, graph=graph
     )

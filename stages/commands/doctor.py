@@ -39,6 +39,7 @@ from stages.machine import (
     check_weights,
 )
 from stages.mask_pixels import check_mask_pixels
+from stages.nets.weights import check_supervision, read_weights
 from stages.rehearsal import Step, few_enough, rehearse, told
 
 DEMO = index.Demo(photos=24, val=8)
@@ -97,8 +98,8 @@ def examine(case: Case, folder: Path) -> tuple[list[Finding], Forecast | None]:
         return findings, None
     manifest = Manifest.read(folder / "index", recipe.dataset.root)
     text = check_text(recipe.graph, manifest.classes)
-    findings.append(text)
-    if not case.probe or text.level != "ok":
+    findings += [text, *_seen_before(recipe, manifest)]
+    if not case.probe or text.level != "ok" or any(one.level == "error" for one in findings):
         return findings, None
     try:
         more, cost = _forecast(case, folder, manifest, made)
@@ -106,6 +107,20 @@ def examine(case: Case, folder: Path) -> tuple[list[Finding], Forecast | None]:
         why = f"the stages cannot be rehearsed: {told(error)}"
         return [*findings, Finding("error", "forecast", "rehearsal", why)], None
     return [*findings, *more], cost
+
+
+def _seen_before(recipe: Any, manifest: Manifest) -> Iterator[Finding]:
+    """Initial weights that were trained on masks of this very data set."""
+    for section in ("classify", "segment"):
+        config = getattr(recipe, section)
+        if config.weights != "file" or config.weights_file is None:
+            continue
+        told = config.weights_supervision
+        card = read_weights(config.backbone, config.weights_file, supervision=told).card
+        try:
+            check_supervision(card, manifest.classes.names)
+        except ValueError as error:
+            yield Finding("error", "machine", "weights", f"{section}: {error}")
 
 
 def _lists_alone(case: Case) -> Iterator[Finding]:

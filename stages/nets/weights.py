@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import timm
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+
+from knowledge.classes import COCO, VOC
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -28,6 +31,13 @@ SUPERVISION = {
     "mae": "no labels (MAE)",
     "jft": "JFT image labels",
 }
+
+
+MASKS = re.compile(r"mask|segment|instance|panoptic|pixel|polygon|outline|stuff", re.IGNORECASE)
+"""Words for labels that are drawn."""
+WITHOUT = re.compile(r"\b(no|without)( \w+)? (masks|pixel labels)", re.IGNORECASE)
+GIVEN = re.compile(r"tag|image label|class label|caption|box|no label|unlabelled", re.IGNORECASE)
+"""Words for labels that are not."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +141,27 @@ def _supervision(path: Path, metadata: dict[str, str], told: str | None) -> str:
         f"{path} does not say what its weights were trained from: name it with the setting "
         "weights-supervision, for example 'ImageNet-1k image labels'"
     )
+
+
+def check_supervision(card: Mapping[str, Any], classes: Sequence[str]) -> None:
+    """Raise ValueError for weights that were trained on masks of the very data that is labelled.
+
+    card: `InitialWeights.card`, as a backbone keeps it. classes: names of the data set's classes in
+    label order; those of COCO's or VOC's table mean that data set. What its card says of COCO or
+    VOC without saying of which kind the labels were is refused too: nothing is guessed.
+    """
+    table = next((one for one in (COCO, VOC) if one.names == tuple(classes)), None)
+    said = str(card.get("supervision", ""))
+    if table is None or not re.search(rf"\b(ms)?{table.name}(?!ab)", said, re.IGNORECASE):
+        return
+    told = WITHOUT.sub("", said)
+    if MASKS.search(told) or not GIVEN.search(told):
+        raise ValueError(
+            f"the initial weights {card.get('weights', '')} were supervised by {said!r}: weights "
+            f"that saw masks of {table.name.upper()} make its labels no result from tags. Take "
+            "others, or name what they learnt from ('image tags', 'boxes', 'captions') in the "
+            "file's metadata or with weights-supervision"
+        )
 
 
 def _three(word: str, text: str) -> tuple[float, ...] | None:

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
+from safetensors.torch import save_file
 
 import run_pipeline
 from data.findings import Finding
@@ -157,6 +159,18 @@ def test_the_forecast_ends_where_the_run_does(tmp_path: Path) -> None:
     assert cost is not None
     assert [one.stage for one in cost.stages] == ["index", "graph", "classify"]
     assert "masks" in {f.code for f in findings}  # they are looked at all the same
+
+
+def test_weights_that_saw_the_masks_are_named_before_the_run(tmp_path: Path) -> None:
+    root, path = healthy(tmp_path / "data"), tmp_path / "w.safetensors"
+    state = timm.create_model("test_resnet").state_dict()
+    save_file(dict(state), path, metadata={"supervision": "ImageNet labels + VOC masks"})
+    (tmp_path / "work").mkdir()
+    flags = ["--classify.backbone", "test_resnet", "--classify.weights", "file"]
+    one = case("voc-cpu", "--dataset.root", str(root), *flags, "--classify.weights-file", str(path))
+    (error,) = [f for f in found(one, tmp_path) if f.level == "error"]
+    assert error.code == "weights"
+    assert "classify: the initial weights w.safetensors were supervised by" in error.text
 
 
 SURPRISES = [
