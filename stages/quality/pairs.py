@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Int64, UInt8
+from jaxtyping import Bool, Int64, Integer
 
 from data.files import digest, inside
-from data.labels import IGNORE
+from data.labels import ignore_in, ignored
 from data.masks import read_mask
 from knowledge.classes import ClassTable
 from stages.confusion import Confusion
@@ -22,6 +22,10 @@ from stages.quality.boundary import band, band_width
 
 BOUNDARY = 0.02
 """Width of the boundary bands, share of the diagonal (Cheng et al. 2021)."""
+
+
+SAID = {1: 255, 2: 65535}
+"""What files call ignored, by the bytes of a label."""
 
 
 class Pair(NamedTuple):
@@ -37,13 +41,13 @@ class Counts:
     """Everything that is counted of one photo, or of many: all scores are functions of the sums."""
 
     filled: Confusion
-    """Every scored pixel; where the prediction is 255 it counts as background."""
+    """Every scored pixel; where the prediction ignores it counts as background."""
     covered: Confusion
     """The pixels that the prediction does not ignore: never shown alone."""
     boundary: Int64[np.ndarray, "2 c"]
     """(intersection, union) of the boundary bands of each label."""
     pixels: int = 0
-    """All pixels of the predictions, also where the mask is 255."""
+    """All pixels of the predictions, also where the mask ignores."""
     ignored: int = 0
     """Those of them that the prediction ignores."""
     with_ignored: int = 0
@@ -120,10 +124,10 @@ def count_pairs(pairs: Iterable[Pair], *, classes: ClassTable, ignore_band: bool
 
 
 def count_pair(pair: Pair, *, classes: ClassTable, ignore_band: bool) -> Counts:
-    """Count one photo: palette, grey or coloured PNGs; mask pixels of 255 are not scored.
+    """Count one photo: palette, grey or coloured PNGs; ignored mask pixels are not scored.
 
-    ignore_band: 255 in the prediction means "ignored", as in pseudo-labels. Otherwise it raises: a
-        prediction names a class at every pixel.
+    ignore_band: 255 (in 16-bit files 65535) in the prediction means "ignored", as in pseudo-labels.
+        Otherwise it raises: a prediction names a class at every pixel.
 
     Raises ValueError naming the file that cannot be read, has another size than its partner or
     holds a value that is no class.
@@ -136,39 +140,43 @@ def count_pair(pair: Pair, *, classes: ClassTable, ignore_band: bool) -> Counts:
             f"{pair.prediction} is {_said(prediction)}, its mask {pair.mask} is {_said(mask)}: "
             "scores are taken at the size of the mask; resize by nearest neighbour"
         )
-    ignored = prediction == IGNORE
+    blank = ignored(prediction)
     found = Counts.empty(labels)
-    found.pixels, found.ignored = prediction.size, int(ignored.sum())
+    found.pixels, found.ignored = prediction.size, int(blank.sum())
     if found.ignored and not ignore_band:
         raise ValueError(
-            f"{pair.prediction} holds 255 at {found.ignored} pixels, but a prediction must name a "
-            "class at every pixel; where 255 is the ignore band of pseudo-labels, add --ignore-band"
+            f"{pair.prediction} holds {SAID[prediction.dtype.itemsize]} at {found.ignored} pixels, "
+            "but a prediction must name a class at every pixel; where that is the ignore band of "
+            "pseudo-labels, add --ignore-band"
         )
     found.with_ignored = int(found.ignored > 0)
-    filled = np.where(ignored, np.uint8(0), prediction)
+    filled = prediction * ~blank
     found.filled.add(mask, filled)
     # Ignored pixels leave this one count alone: in `filled` the mask keeps them.
-    found.covered.add(np.where(ignored, np.uint8(IGNORE), mask), filled)
+    seen = mask.copy()
+    seen[blank] = ignore_in(mask)
+    found.covered.add(seen, filled)
     found.boundary += boundary_counts(mask, filled, labels=labels)
     found.masks[pair.id] = digest(pair.mask)
     return found
 
 
 def boundary_counts(
-    mask: UInt8[np.ndarray, "h w"], label: UInt8[np.ndarray, "h w"], *, labels: int
+    mask: Integer[np.ndarray, "h w"], label: Integer[np.ndarray, "h w"], *, labels: int
 ) -> Int64[np.ndarray, "2 c"]:
     """Pixels of (intersection, union) of both boundary bands, for each of `labels` labels.
 
     As the authors' code has it (Cheng et al., Boundary IoU, CVPR 2021, equation 2;
     bowenc0221/boundary-iou-api): a class is eroded by a square as wide as the band, the edge of
-    the photo counts as a border. Mask pixels of 255 are cut out of both labellings: they count
+    the photo counts as a border. Ignored mask pixels are cut out of both labellings: they count
     on neither side and are a border of both, so that a perfect prediction scores 1.
     """
     size = (mask.shape[0], mask.shape[1])
     width = band_width(size, BOUNDARY)
     edge = _edge(size, width)
-    judged = mask != IGNORE
-    cut = np.where(judged, label, np.uint8(IGNORE))
+    judged = ~ignored(mask)
+    cut = label.copy()
+    cut[~judged] = ignore_in(label)
     true = (band(mask, width) | edge) & judged
     found = (band(cut, width) | edge) & judged
     inner = _counts(mask[true & found & (mask == label)], labels)
@@ -182,11 +190,11 @@ def _edge(size: tuple[int, int], width: int) -> Bool[np.ndarray, "h w"]:
     return edge
 
 
-def _counts(values: UInt8[np.ndarray, " n"], labels: int) -> Int64[np.ndarray, " c"]:
-    return np.bincount(values, minlength=256)[:labels].astype(np.int64)
+def _counts(values: Integer[np.ndarray, " n"], labels: int) -> Int64[np.ndarray, " c"]:
+    return np.bincount(values, minlength=labels)[:labels].astype(np.int64)
 
 
-def _read(path: Path, classes: ClassTable) -> UInt8[np.ndarray, "h w"]:
+def _read(path: Path, classes: ClassTable) -> Integer[np.ndarray, "h w"]:
     try:
         label, _ = read_mask(path, classes)
     except ValueError as problem:
@@ -195,5 +203,5 @@ def _read(path: Path, classes: ClassTable) -> UInt8[np.ndarray, "h w"]:
     return label
 
 
-def _said(label: UInt8[np.ndarray, "h w"]) -> str:
+def _said(label: Integer[np.ndarray, "h w"]) -> str:
     return f"{label.shape[1]} x {label.shape[0]} pixels"

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int64, Integer, UInt8
 
 from data.cams import Cam
-from data.labels import IGNORE
+from data.labels import ignored
 from stages.confusion import Confusion
 from stages.quality.boundary import boundary_counts
 
@@ -20,14 +20,14 @@ class Views:
     All are to have one (height, width): `measure` checks it and says what differs.
     """
 
-    label: UInt8[np.ndarray, "_ _"]
-    """The pseudo-label that networks train on, 255 = ignore."""
-    full: UInt8[np.ndarray, "_ _"]
+    label: Integer[np.ndarray, "_ _"]
+    """The pseudo-label that networks train on, partly ignored."""
+    full: Integer[np.ndarray, "_ _"]
     """The complete labelling, before the ignore band."""
     confidence: UInt8[np.ndarray, "_ _"]
     """0..255."""
     cam: Cam
-    mask: UInt8[np.ndarray, "_ _"] | None
+    mask: Integer[np.ndarray, "_ _"] | None
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,9 @@ class PhotoQuality:
     """Pixels that the labelling paints with the CAM's strongest class, by normalised score."""
     agree_background: Int64[np.ndarray, " q"]
     """Pixels that the labelling leaves to the background, by normalised score."""
-    label_pixels: Int64[np.ndarray, " v"]
-    full_pixels: Int64[np.ndarray, " v"]
+    label_pixels: Int64[np.ndarray, " c1"]
+    """Pixels of each label; ignored ones are the rest of `pixels`."""
+    full_pixels: Int64[np.ndarray, " c1"]
     painted: tuple[int, ...]
     """Labels of the complete labelling, background included where it shows."""
     confidence: float
@@ -91,8 +92,8 @@ def measure(name: str, views: Views, *, classes: int, bins: int, boundary: float
     maps = views.cam.upsampled(views.cam.normalised())
     strongest = _Strongest.of(maps, views.label.shape, bins)
     named = np.array([*tags, -1], np.int64)[strongest.place] + 1  # 0 where there is no CAM
-    full_pixels = _counts(views.full)
-    painted = tuple(int(label) for label in np.flatnonzero(full_pixels[:IGNORE]))
+    full_pixels = _counts(views.full, classes)
+    painted = tuple(int(label) for label in np.flatnonzero(full_pixels))
     agree = (named == views.full) & (named > 0)
     return PhotoQuality(
         id=name,
@@ -100,7 +101,7 @@ def measure(name: str, views: Views, *, classes: int, bins: int, boundary: float
         classes=tags,
         agree_object=strongest.histogram(agree),
         agree_background=strongest.histogram((views.full == 0) & (named > 0)),
-        label_pixels=_counts(views.label),
+        label_pixels=_counts(views.label, classes),
         full_pixels=full_pixels,
         painted=painted,
         confidence=float(views.confidence.mean()) / 255,
@@ -141,11 +142,11 @@ def _scored(
         return None
     labels = classes + 1
     full, covered, filled = (Confusion(labels) for _ in range(3))
-    kept = views.label != IGNORE
+    kept = ~ignored(views.label)
     full.add(mask, views.full)
     covered.add(mask[kept], views.label[kept])
-    filled.add(mask, np.where(kept, views.label, np.uint8(0)))
-    judged = mask != IGNORE
+    filled.add(mask, views.label * kept)
+    judged = ~ignored(mask)
     truth = mask[judged].astype(np.int64)
     place, score = strongest.place[judged], strongest.score[judged]
     sizes = (labels, strongest.classes, strongest.bins)
@@ -178,7 +179,7 @@ def _joint(
 
 
 def _leak(
-    maps: Float32[np.ndarray, "k h w"], tags: tuple[int, ...], full: UInt8[np.ndarray, "h w"]
+    maps: Float32[np.ndarray, "k h w"], tags: tuple[int, ...], full: Integer[np.ndarray, "h w"]
 ) -> Float64[np.ndarray, "k k"]:
     mass = maps.sum(axis=(1, 2), dtype=np.float64)
     shares = np.zeros((len(tags), len(tags)))
@@ -189,8 +190,8 @@ def _leak(
     return shares / np.maximum(mass, 1e-12)[:, None]
 
 
-def _counts(label: UInt8[np.ndarray, "h w"]) -> Int64[np.ndarray, " v"]:
-    return np.bincount(label.ravel(), minlength=256)
+def _counts(label: Integer[np.ndarray, "h w"], classes: int) -> Int64[np.ndarray, " c1"]:
+    return np.bincount(label[~ignored(label)], minlength=classes + 1)
 
 
 def _check_sizes(name: str, views: Views) -> None:

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int32, Int64
 
-from data.labels import IGNORE
 from data.manifest import Manifest
 from data.records import Photo
 from stages.confusion import Confusion
@@ -98,7 +97,7 @@ class Summary:
         self.background = background
         self.totals = Totals(len(names), bins)
         self.leakage, self.areas = Leakage(names), Areas(names)
-        self.labels: Int64[np.ndarray, " v"] = np.zeros(256, np.int64)
+        self.pixels = self.ignored = 0
         self.confidence = 0.0
         self._rows: list[dict[str, Any]] = []
         self._agreement: list[Int32[np.ndarray, " e"] | None] = []
@@ -116,7 +115,8 @@ class Summary:
             }
         self.areas.add(photo.tags, line["areas"])
         self.leakage.add(quality)
-        self.labels += quality.label_pixels
+        self.pixels += quality.pixels
+        self.ignored += quality.pixels - int(quality.label_pixels.sum())
         self.confidence += quality.confidence * quality.pixels
         self._rows.append(line)
         self._agreement.append(agreement(quality) if quality.classes else None)
@@ -136,12 +136,11 @@ class Summary:
         masked = dict.fromkeys(SCORES)
         if self.totals.photos:
             masked = self.totals.figures(names, self.background.threshold)
-        pixels = int(self.labels.sum())
-        ignored = int(self.labels[IGNORE])
+        pixels = self.pixels
         apart = [line["disagreement"] for line in rows if line["disagreement"] is not None]
         return {
             **masked,
-            "coverage": 1 - ignored / pixels if pixels else None,
+            "coverage": 1 - self.ignored / pixels if pixels else None,
             "threshold": self.background.threshold,
             "threshold_chosen": self.background.chosen,
             "metric": DEFINITION,

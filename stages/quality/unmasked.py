@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64, Int32, Int64
 
-from data.labels import IGNORE
 from data.records import Photo
 from stages.quality.photo import PhotoQuality
 
@@ -106,7 +105,7 @@ def row(photo: Photo, quality: PhotoQuality, names: Sequence[str]) -> dict[str, 
         "id": photo.id,
         "tags": list(photo.tags),
         "pixels": quality.pixels,
-        "ignored": int(label[IGNORE]) / quality.pixels,
+        "ignored": (quality.pixels - int(label.sum())) / quality.pixels,
         "confidence": quality.confidence,
         "areas": areas,
         "never_painted": [
