@@ -7,10 +7,13 @@ functions of that matrix.
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float64, Int64, Integer, UInt8
+from jaxtyping import Float64, Int64, Integer
 
 from data.labels import IGNORE, ignore_in, ignored
 from knowledge.classes import MOST_CLASSES
+
+NOISY = 8
+"""Maps with runs of less than so many pixels are counted pixel by pixel."""
 
 
 class Confusion:
@@ -48,19 +51,36 @@ class Confusion:
             )
         if label.size == 0:
             return
-        self._check(prediction)
-        narrow = label.dtype == np.uint8 and prediction.dtype == np.uint8
-        count = _byte_counts if narrow and self.classes <= IGNORE else _wide_counts
-        self.matrix += count(label, prediction, self.classes)
+        label, prediction = label.ravel(), prediction.ravel()
+        changed = label[1:] != label[:-1]
+        changed |= prediction[1:] != prediction[:-1]
+        if NOISY * np.count_nonzero(changed) > label.size:
+            self._check(label, prediction)
+            self.matrix += _counts(label, prediction, self.classes)
+            return
+        # Label maps are patches of one class: hundreds of thousands of pixels, some thousand runs.
+        starts = np.concatenate([[0], np.flatnonzero(changed) + 1])
+        lengths = np.diff(starts, append=label.size)
+        rows, columns = label[starts], prediction[starts]
+        self._check(rows, columns)
+        counted = ~ignored(rows)
+        np.add.at(self.matrix, (rows[counted], columns[counted]), lengths[counted])
 
-    def _check(self, prediction: Integer[np.ndarray, "..."]) -> None:
-        worst = int(prediction.max())
-        if prediction.dtype != np.uint8 and (least := int(prediction.min())) < 0:
-            worst = least
-        if not 0 <= worst < self.classes or worst == ignore_in(prediction):
+    def _check(
+        self, label: Integer[np.ndarray, " r"], prediction: Integer[np.ndarray, " r"]
+    ) -> None:
+        beyond = (prediction < 0) | (prediction >= self.classes) | ignored(prediction)
+        if beyond.any():
             raise ValueError(
-                f"a prediction holds {worst}, but classes are 0 to {self.classes - 1}: a "
-                "prediction must name a class at every pixel (255 is no class among bytes)"
+                f"a prediction holds {prediction[beyond].max()}, but classes are 0 to "
+                f"{self.classes - 1}: a prediction must name a class at every pixel (255 is no "
+                "class among bytes)"
+            )
+        wrong = label[((label < 0) | (label >= self.classes)) & ~ignored(label)]
+        if wrong.size:
+            raise ValueError(
+                f"a mask holds {wrong.min()}, but classes are 0 to {self.classes - 1} (and "
+                f"{ignore_in(label)} to ignore); COCO ids 1-90 vs 1-80: map the category ids first"
             )
 
     def merge(self, other: "Confusion") -> None:
@@ -145,38 +165,19 @@ class Confusion:
         }
 
 
-def _byte_counts(
-    label: UInt8[np.ndarray, "..."], prediction: UInt8[np.ndarray, "..."], classes: int
+def _counts(
+    label: Integer[np.ndarray, " n"], prediction: Integer[np.ndarray, " n"], classes: int
 ) -> Int64[np.ndarray, "c c"]:
-    """Pixels by (label, prediction). Raises ValueError as `Confusion.add`."""
-    # 256 * 255 < 2^16, so one uint16 key a pixel holds both values: one pass, no boolean index.
-    key = np.multiply(label, np.uint16(classes), dtype=np.uint16)
-    key += prediction
-    counts = np.bincount(key.ravel(), minlength=256 * classes).reshape(256, classes)
-    if (beyond := counts[classes:IGNORE].any(axis=1)).any():
-        raise _no_class(classes + int(beyond.argmax()), classes, IGNORE)
-    return counts[:classes]
-
-
-def _wide_counts(
-    label: Integer[np.ndarray, "..."], prediction: Integer[np.ndarray, "..."], classes: int
-) -> Int64[np.ndarray, "c c"]:
-    """The same for labels of 16 bits, or of both kinds."""
-    blank = ignored(label)
-    wrong = label[((label < 0) | (label >= classes)) & ~blank]
-    if wrong.size:
-        raise _no_class(int(wrong.min()), classes, ignore_in(label))
-    row = label.astype(np.int64)
-    row[blank] = classes  # ignored pixels: a row of their own
-    counts = np.bincount((row * classes + prediction).ravel(), minlength=(classes + 1) * classes)
+    """Pixels by (label, prediction), pixel by pixel, of values that are in order."""
+    if label.dtype == np.uint8 and classes <= IGNORE:
+        # 256 * 255 < 2^16, so one uint16 key a pixel holds both values: no boolean index.
+        key = np.multiply(label, np.uint16(classes), dtype=np.uint16)
+        key += prediction.astype(np.uint16)
+        counts = np.bincount(key, minlength=256 * classes)
+        return counts.reshape(256, classes)[:classes]
+    rows = np.where(ignored(label), classes, label.astype(np.int64))  # a row of their own
+    counts = np.bincount(rows * classes + prediction, minlength=(classes + 1) * classes)
     return counts.reshape(classes + 1, classes)[:classes]
-
-
-def _no_class(wrong: int, classes: int, blank: int) -> ValueError:
-    return ValueError(
-        f"a mask holds {wrong}, but classes are 0 to {classes - 1} (and {blank} to ignore); "
-        "COCO ids 1-90 vs 1-80: map the category ids first"
-    )
 
 
 def _ratio(

@@ -177,6 +177,17 @@ def test_counting_by_hand_and_laws(labels: tuple) -> None:
 
 
 @settings(max_examples=50, deadline=None)
+@given(pair(4), st.integers(1, 9), st.booleans())
+def test_patches_count_as_their_pixels_do(labels: tuple, side: int, sixteen: bool) -> None:
+    """Runs of pixels that are alike are counted at once, single pixels one by one."""
+    patches = [np.kron(each, np.ones((side, side), np.uint8)) for each in labels]
+    big, small = Confusion(4), Confusion(4)
+    big.add(*(map(wide, patches) if sixteen else patches))
+    small.add(*labels)
+    np.testing.assert_array_equal(big.matrix, side**2 * small.matrix)
+
+
+@settings(max_examples=50, deadline=None)
 @given(pair(4, ignore=False), st.permutations(range(4)))
 def test_renaming_classes_changes_no_mean(labels: tuple, order: list[int]) -> None:
     names = np.array(order, np.uint8)
