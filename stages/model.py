@@ -3,7 +3,7 @@
     from stages.model import Model
 
     model = Model.load("my-model")            # a folder that `export` wrote, or runs/<name>
-    labels = model.predict("photo.jpg")       # uint8, height x width: 0 background, 1..C classes
+    labels = model.predict("photo.jpg")       # height x width: 0 background, 1..C classes
 
 `model.classes.names[label - 1]` is what a label is called. Weights are safetensors, all else is
 JSON: nothing is unpickled.
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Integer, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -101,8 +101,10 @@ class Model:
         part: Any = self.segmenter or self.classifier
         return next(part.parameters()).device
 
-    def predict(self, photo: Photo, *, longest: int | None = None) -> UInt8[np.ndarray, "h w"]:
+    def predict(self, photo: Photo, *, longest: int | None = None) -> Integer[np.ndarray, "h w"]:
         """The label of every pixel of a photo, at its own size: 0 background, 1..C classes.
+
+        uint8; beyond 254 classes int16.
 
         photo: a file (turned upright by its EXIF orientation), a Pillow image or RGB in 0..255.
         longest: shrink the photo to this longest side first; else large photos are seen in tiles.

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from data.labels import label_type
 from stages.reports.artifacts import Run
 from stages.reports.figures import headline
 from stages.reports.ledger import ledger
@@ -12,7 +13,7 @@ USE = """```python
 from stages.model import Model
 
 model = Model.load("{name}")
-labels = model.predict("photo.jpg")  # uint8, height x width: 0 background, 1..{classes} classes
+labels = model.predict("photo.jpg")  # {kind}, height x width: 0 background, 1..{classes} classes
 ```
 
 `model.tags("photo.jpg")` gives the probability of every class, and
@@ -23,11 +24,12 @@ safetensors, all else is JSON: nothing is unpickled.
 
 def model_card(run: Run, document: Mapping[str, Any]) -> str:
     """The text of MODEL_CARD.md; `document` is what model.json holds."""
+    classes = len(document["classes"]) - 1
     parts = [
         f"# {_text(document['name'])}",
         _what(run, document),
         "## Use",
-        USE.format(name=document["name"], classes=len(document["classes"]) - 1).strip(),
+        USE.format(name=document["name"], classes=classes, kind=label_type(classes)).strip(),
         *_onnx(document),
         "## Scores",
         _scores(run),

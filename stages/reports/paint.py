@@ -6,10 +6,10 @@ from colorsys import hsv_to_rgb
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Int64, UInt8
+from jaxtyping import Float32, Int64, Integer, UInt8
 from PIL import Image
 
-from data.labels import IGNORE
+from data.labels import ignored
 from knowledge.classes import ClassTable
 
 WASH = 0.62
@@ -45,16 +45,15 @@ def shrunk(image: Rgb, size: tuple[int, int]) -> Rgb:
 
 
 def shrunk_label(
-    label: UInt8[np.ndarray, "h w"], size: tuple[int, int]
-) -> UInt8[np.ndarray, "h2 w2"]:
+    label: Integer[np.ndarray, "h w"], size: tuple[int, int]
+) -> Integer[np.ndarray, "h2 w2"]:
     """A labelling at (height, width) `size`, by nearest neighbour."""
-    made = Image.fromarray(label).resize((size[1], size[0]), Image.Resampling.NEAREST)
-    return np.asarray(made)
+    return shrunk_regions(label, size)
 
 
 def shrunk_regions(
-    regions: Int64[np.ndarray, "h w"], size: tuple[int, int]
-) -> Int64[np.ndarray, "h2 w2"]:
+    regions: Integer[np.ndarray, "h w"], size: tuple[int, int]
+) -> Integer[np.ndarray, "h2 w2"]:
     """Numbers of regions at (height, width) `size`, by nearest neighbour."""
     rows, columns = (
         (np.arange(part) + 0.5) * full // part
@@ -63,20 +62,21 @@ def shrunk_regions(
     return regions[np.ix_(rows.astype(int), columns.astype(int))]
 
 
-def colours(classes: ClassTable) -> UInt8[np.ndarray, "256 3"]:
+def colours(classes: ClassTable) -> UInt8[np.ndarray, "c1 3"]:
     """Red, green and blue of each label."""
-    return np.array(classes.palette(), np.uint8).reshape(256, 3)
+    return np.array(classes.colours, np.uint8)
 
 
 def paint_label(
-    photo: Rgb, label: UInt8[np.ndarray, "h w"], palette: UInt8[np.ndarray, "256 3"]
+    photo: Rgb, label: Integer[np.ndarray, "h w"], palette: UInt8[np.ndarray, "_ 3"]
 ) -> Rgb:
-    """`label` over the faded `photo` of the same size; ignored pixels (255) are hatched."""
+    """`label` over the faded `photo` of the same size; ignored pixels are hatched."""
     rows, columns = np.indices(label.shape)
     stripes = np.where((rows + columns) // HATCH % 2 == 0, 255, 176)[:, :, None]
-    coloured = 0.3 * photo + 0.7 * palette[label]
+    blank = ignored(label)
+    coloured = 0.3 * photo + 0.7 * palette[np.where(blank, 0, label)]
     painted = np.where((label > 0)[:, :, None], coloured, _washed(photo))
-    painted = np.where((label == IGNORE)[:, :, None], stripes, painted)
+    painted = np.where(blank[:, :, None], stripes, painted)
     return painted.round().astype(np.uint8)
 
 
@@ -84,7 +84,7 @@ def paint_cam(
     photo: Rgb,
     maps: Float32[np.ndarray, "k h w"],
     labels: tuple[int, ...],
-    palette: UInt8[np.ndarray, "256 3"],
+    palette: UInt8[np.ndarray, "_ 3"],
 ) -> Rgb:
     """The strongest of `maps` (0..1) in the colour of its label, as opaque as it is high."""
     if not labels:

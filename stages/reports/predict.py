@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Integer, UInt8
 
 from data.records import Photo
 from pipeline.context import Context
@@ -21,10 +21,12 @@ class Predictor:
         self.device = pick_device(context.device)
         self.precision = context.precision
         self.segmenter = load_segmenter(artifact).to(self.device)
-        self._known: dict[str, UInt8[np.ndarray, "h w"]] = {}
+        self._known: dict[str, Integer[np.ndarray, "h w"]] = {}
         self._regions = Regions(self.segmenter, self.precision)
 
-    def __call__(self, photo: Photo, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
+    def __call__(
+        self, photo: Photo, image: UInt8[np.ndarray, "h w 3"]
+    ) -> Integer[np.ndarray, "h w"]:
         """The label of every pixel of `image`, which is `photo` decoded."""
         if photo.id not in self._known:
             batch = torch.from_numpy(image.copy()).permute(2, 0, 1)[None].to(self.device)

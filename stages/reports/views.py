@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Integer, UInt8
 
 from data.cams import read_cam
-from data.labels import IGNORE, read_label
+from data.labels import ignored, read_label
 from data.manifest import Manifest
 from data.masks import MaskIndex
 from data.photos import read_photo
@@ -35,7 +35,9 @@ REGIONS = ("Photo", "Regions", "Prediction", "Mask")
 class Predict(Protocol):
     """The run's own network."""
 
-    def __call__(self, photo: Photo, image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w"]:
+    def __call__(
+        self, photo: Photo, image: UInt8[np.ndarray, "h w 3"]
+    ) -> Integer[np.ndarray, "h w"]:
         """The label of every pixel of `image`, which is `photo` decoded."""
         ...
 
@@ -145,7 +147,7 @@ class Painter:
     def _label(
         self,
         image: UInt8[np.ndarray, "h w 3"],
-        label: UInt8[np.ndarray, "h w"] | None,
+        label: Integer[np.ndarray, "h w"] | None,
         what: str,
     ) -> Drawing | None:
         if label is None:
@@ -155,11 +157,12 @@ class Painter:
         painted = paint_label(shrunk(image, size), shrunk_label(label, size), palette)
         return Drawing(painted, f"{what}: {self._said(label)}")
 
-    def _said(self, label: UInt8[np.ndarray, "h w"]) -> str:
-        counts = np.bincount(label.ravel(), minlength=256) / label.size
+    def _said(self, label: Integer[np.ndarray, "h w"]) -> str:
+        blank = ignored(label)
+        shares = np.bincount(label[~blank]) / label.size
         names = ("background", *self.manifest.classes.names)
-        parts = [f"{names[v]} {counts[v]:.0%}" for v in np.flatnonzero(counts[: len(names)])]
-        return ", ".join([*parts, f"ignored {counts[IGNORE]:.0%}"] if counts[IGNORE] else parts)
+        parts = [f"{names[v]} {shares[v]:.0%}" for v in np.flatnonzero(shares[: len(names)])]
+        return ", ".join([*parts, f"ignored {blank.mean():.0%}"] if blank.any() else parts)
 
     def tags(self, photo: Photo) -> tuple[tuple[str, str], ...]:
         """(name, "#rrggbb") of each of its tags."""
@@ -167,12 +170,12 @@ class Painter:
         own = [classes[index] for index in self.manifest.tag_indices(photo)]
         return tuple((entry.name, "#{:02x}{:02x}{:02x}".format(*entry.colour)) for entry in own)
 
-    def _mask(self, photo: Photo) -> UInt8[np.ndarray, "h w"] | None:
+    def _mask(self, photo: Photo) -> Integer[np.ndarray, "h w"] | None:
         if self.masks is None or self.masks.path(photo.id) is None:
             return None
         return self.masks.read(photo)
 
-    def _file(self, stage: str, photo: Photo) -> UInt8[np.ndarray, "h w"] | None:
+    def _file(self, stage: str, photo: Photo) -> Integer[np.ndarray, "h w"] | None:
         path = self._path(stage, f"{photo.id}.png")
         return None if path is None else read_label(path)
 
