@@ -218,8 +218,9 @@ def _measured(finding: Finding, sides: list[int]) -> Finding:
 
 
 def _say(asked: argparse.Namespace, *, made: int, before: int, bad: int, seconds: float) -> None:
-    rate = f", {made / seconds:.1f} a second" if made and seconds > 0 else ""
-    print(f"{made} photos labelled in {seconds:.1f} s{rate}")
+    rate = made / seconds if seconds > 0 else 0.0
+    told = f", {rate:.{1 if rate >= 1 else 3}f} a second" if made else ""
+    print(f"{made} photos labelled in {seconds:.1f} s{told}")
     if before:
         print(f"{before} were done before")
     if bad:

@@ -44,7 +44,7 @@ class Bar:
         if now - self.spoke >= PAUSE_SECONDS:
             self.spoke = now
             rate = (done - self.first) / max(now - self.began, 1e-9)
-            self.note(f"{done}/{total} {unit}, {rate:.3g}/s")
+            self.note(f"{done}/{total} {unit}" + (f", {rate:.3g}/s" if rate else ""))
 
     def figures(self, figures: Mapping[str, float]) -> None:
         """Figures are part of the result of a command, not of its progress."""

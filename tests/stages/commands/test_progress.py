@@ -32,7 +32,7 @@ def test_a_slow_one_tells_its_rate(monkeypatch) -> None:
         bar.progress(1, 8, "photos")
         bar.progress(5, 8, "photos")
     first, second = stream.getvalue().splitlines()
-    assert first.startswith("1/8 photos, 0/s")
+    assert first == "1/8 photos"
     assert second.startswith("5/8 photos, ")
 
 
@@ -43,7 +43,7 @@ def test_the_next_work_has_a_rate_and_a_bar_of_its_own(monkeypatch) -> None:
         bar.progress(100, 100, "photos")
         bar.progress(2, 8, "masks")
         assert (bar.work, bar.first) == ((8, "masks"), 2)
-    assert stream.getvalue().splitlines()[1].startswith("2/8 masks, 0/s")
+    assert stream.getvalue().splitlines()[1] == "2/8 masks"
     terminal = Terminal()
     with shown_on(terminal) as bar:
         bar.progress(100, 100, "photos")
