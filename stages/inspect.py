@@ -15,13 +15,14 @@ No setting of any other stage depends on this one: masks are looked at here, not
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, Field
 
 from pipeline.context import Context
 
 if TYPE_CHECKING:
+    from data.manifest import Manifest
     from data.records import Photo
     from stages.quality.summary import Background
 
@@ -36,6 +37,12 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         0.02, gt=0, le=0.2, description="band width of the boundary IoU, share of the diagonal"
     )
     listed: int = Field(12, ge=1, le=100, description="photos named in each worst and best list")
+    engines: int = Field(
+        0,
+        ge=0,
+        description="photos that every CRF engine labels again, to say how many pixels agree with "
+        "the labels: some seconds each",
+    )
 
 
 def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context) -> None:
@@ -79,11 +86,32 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         "boundary": f"bands of {config.boundary:g} of the diagonal, chessboard distance",
         "miou_of": "the complete labelling before the ignore band (labels/full)",
     }
+    if config.engines:
+        figures["crf_engines"] = _engines(config.engines, manifest, inputs, context)
     write_lines(out / "photos.jsonl", summary.rows())
     with replacing(out / "quality.json") as path:
         path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     shown = ("miou", "miou_cam", "coverage")
     context.figures(**{name: figures[name] for name in shown if figures[name] is not None})
+
+
+def _engines(
+    count: int, manifest: "Manifest", inputs: Mapping[str, Path], context: Context
+) -> dict[str, Any] | None:
+    """Agreement of the CRF's engines on photos spread over the split; says it in a line."""
+    from stages.quality.engines import engine_agreement
+
+    photos = manifest.split("train")
+    count = min(count, len(photos))
+    chosen = [photos[place * len(photos) // count] for place in range(count)]
+    found = engine_agreement(manifest, chosen, inputs)
+    if found is not None:
+        shares = ", ".join(
+            f"{name} {'not installed' if share is None else f'{share * 100:.4f} %'}"
+            for name, share in found["equal"].items()
+        )
+        context.note(f"pixels with the label of the run, {found['photos']} photos: {shares}")
+    return found
 
 
 def _background(inputs: Mapping[str, Path], photos: "Sequence[Photo]") -> "Background":
