@@ -7,7 +7,7 @@ Reads the artifacts of `index` (photos and tags, never a mask), `graph` and `cla
 file is there are skipped; several ranks share the photos and write the same files as one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +16,9 @@ from pydantic import BaseModel, Field, PositiveFloat
 from pipeline.context import Context
 
 if TYPE_CHECKING:
+    from data.manifest import Manifest
     from data.records import Photo
+    from stages.nets.cam import CamMaker
     from stages.nets.pooled import Images
 
 VERSION = 1
@@ -49,16 +51,11 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         ValueError: a photo cannot be read, a classifier that was trained for other classes or has
             no graph branch.
     """
-    import numpy as np
-
-    from data.cams import Cam, write_cam
     from data.manifest import Manifest
     from knowledge.graph import ClassGraph
     from stages.nets.cam import CamMaker
     from stages.nets.classifier import load_classifier
-    from stages.nets.device import autocast, pick_device
-    from stages.nets.pooled import photo_batches
-    from stages.nets.streams import in_streams
+    from stages.nets.device import pick_device
 
     manifest = Manifest.of(inputs, context.places)
     mine = context.mine(manifest.split("train"))
@@ -67,15 +64,36 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
         return
     graph = ClassGraph.load(inputs["graph"])
     graph.check(manifest.classes.names)
-    device = pick_device(context.device)
     make = CamMaker(
-        load_classifier(inputs["classify"], graph).to(device),
+        load_classifier(inputs["classify"], graph).to(pick_device(context.device)),
         branch=config.classifier,
         scales=config.scales,
         flip=config.flip,
         competition=config.competition,
     )
     done = len(mine) - len(todo)
+    for made in write_cams(make, manifest, todo, out=out, context=context):
+        done += made
+        context.listener.progress(done, len(mine), "photos")
+
+
+def write_cams(
+    make: "CamMaker",
+    manifest: "Manifest",
+    photos: "Sequence[Photo]",
+    *,
+    out: Path,
+    context: Context,
+) -> Iterator[int]:
+    """Write the maps of `photos` below `out`; yields how many were written at a time."""
+    import numpy as np
+
+    from data.cams import Cam, write_cam
+    from stages.nets.device import autocast
+    from stages.nets.pooled import photo_batches
+    from stages.nets.streams import in_streams
+
+    device = make.device
 
     def cams_of(given: "tuple[list[Photo], Images]") -> "list[tuple[Photo, Cam]]":
         batch, images = given
@@ -87,9 +105,8 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
             for photo, indices, found in zip(batch, classes, maps, strict=True)
         ]
 
-    batches = photo_batches(manifest, todo, device=device, workers=context.workers)
+    batches = photo_batches(manifest, photos, device=device, workers=context.workers)
     for made in in_streams(cams_of, batches, device=device, streams=context.workers):
         for photo, cam in made:
             write_cam(out / f"{photo.id}.npz", cam)
-        done += len(made)
-        context.listener.progress(done, len(mine), "photos")
+        yield len(made)

@@ -50,6 +50,11 @@ class CamMaker:
         self.stride = classifier.backbone.strides[-1]
         self.shift = classifier.backbone.shift
 
+    @property
+    def device(self) -> torch.device:
+        """Where the classifier is."""
+        return self.classifier.linear.weight.device
+
     @torch.no_grad()
     def __call__(
         self, images: UInt8[Tensor, "b 3 h w"], classes: Sequence[Sequence[int]]
@@ -116,11 +121,13 @@ class CamMaker:
     ) -> Float32[Tensor, "b c h w"]:
         if weights is not None:
             return torch.einsum("cd,bdhw->bchw", weights, features.float())
-        nodes, branch = self.classifier.nodes, self.branch
-        assert nodes is not None  # as `_weights` has seen
-        assert branch in ("nodes", "readout")
-        places = features.flatten(2).transpose(1, 2)
-        return nodes.evidence(places, branch).unflatten(2, features.shape[2:])
+        assert self.classifier.nodes is not None  # as `_weights` has seen
+        places, looks = features.flatten(2).transpose(1, 2), self.rivals
+        if self.branch == "nodes":
+            found = attention(places.float(), looks)
+        else:
+            found = self.classifier.nodes.evidence(places, looks)
+        return found.unflatten(2, features.shape[2:])
 
     def _matrix(self, cells: int, photo: int, scaled: int, like: Tensor) -> Float32[Tensor, "t n"]:
         target = math.ceil(photo / GRID)
