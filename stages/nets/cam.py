@@ -121,13 +121,11 @@ class CamMaker:
     ) -> Float32[Tensor, "b c h w"]:
         if weights is not None:
             return torch.einsum("cd,bdhw->bchw", weights, features.float())
-        assert self.classifier.nodes is not None  # as `_weights` has seen
-        places, looks = features.flatten(2).transpose(1, 2), self.rivals
-        if self.branch == "nodes":
-            found = attention(places.float(), looks)
-        else:
-            found = self.classifier.nodes.evidence(places, looks)
-        return found.unflatten(2, features.shape[2:])
+        nodes, branch = self.classifier.nodes, self.branch
+        assert nodes is not None  # as `_weights` has seen
+        assert branch in ("nodes", "readout")
+        places = features.flatten(2).transpose(1, 2)
+        return nodes.evidence(places, branch).unflatten(2, features.shape[2:])
 
     def _matrix(self, cells: int, photo: int, scaled: int, like: Tensor) -> Float32[Tensor, "t n"]:
         target = math.ceil(photo / GRID)
