@@ -40,6 +40,47 @@ def test_a_grey_mask_gives_its_numbers(tmp_path: Path, kind: type) -> None:
     np.testing.assert_array_equal(read_mask(tmp_path / f"a.{suffix}", VOC)[0], LABEL)
 
 
+MANY = ClassTable.of_names("many", [f"c{place}" for place in range(300)])
+
+
+@pytest.mark.parametrize("kind", [np.uint16, np.int32])
+def test_255_is_a_class_in_masks_of_16_bits_of_more_classes(tmp_path: Path, kind: type) -> None:
+    suffix = "tif" if kind is np.int32 else "png"
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(np.array([[0, 255, 300, 65535]], kind)).save(path)
+    label, notes = read_mask(path, MANY)
+    assert (label.dtype, label.tolist(), notes) == (np.int16, [[0, 255, 300, 32767]], ())
+    Image.fromarray(np.array([[0, 301]], kind)).save(path)
+    assert "holds label 301" in _code(path, MANY)[1]
+
+
+def test_255_is_ignored_in_masks_of_bytes_and_of_few_classes(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 254, 255]], np.uint8)).save(tmp_path / "a.png")
+    label, _ = read_mask(tmp_path / "a.png", MANY)
+    assert (label.dtype, label.tolist()) == (np.int16, [[0, 254, 32767]])
+    Image.fromarray(np.array([[0, 20, 255, 65535]], np.uint16)).save(tmp_path / "b.png")
+    label, _ = read_mask(tmp_path / "b.png", VOC)
+    assert (label.dtype, label.tolist()) == (np.uint8, [[0, 20, 255, 255]])
+
+
+def test_colours_of_more_classes_than_a_palette_holds(tmp_path: Path) -> None:
+    colours = [MANY.colours[255], MANY.colours[300], (0, 0, 0), MANY.ignore_colour]
+    Image.fromarray(np.array([colours], np.uint8)).save(tmp_path / "a.png")
+    label, notes = read_mask(tmp_path / "a.png", MANY)
+    assert (label.tolist(), notes) == ([[255, 300, 0, 32767]], ("coloured",))
+
+
+def test_category_ids_beyond_a_byte(tmp_path: Path) -> None:
+    rows = [entry._replace(category=2 * entry.label) for entry in MANY.classes]
+    table = ClassTable("gaps", tuple(rows))
+    Image.fromarray(np.array([[0, 2, 510, 600, 65535]], np.uint16)).save(tmp_path / "a.png")
+    label, _ = read_mask(tmp_path / "a.png", table, by_category=True)
+    assert label.tolist() == [[0, 1, 255, 300, 32767]]
+    for wrong in (3, 602):
+        Image.fromarray(np.array([[0, wrong]], np.uint16)).save(tmp_path / "b.png")
+        assert _code(tmp_path / "b.png", table, by_category=True)[0] == "ids"
+
+
 def test_a_two_colour_mask_is_background_and_the_first_class(tmp_path: Path) -> None:
     Image.fromarray(np.array([[True, False]])).save(tmp_path / "a.png")
     assert read_mask(tmp_path / "a.png", VOC)[0].tolist() == [[1, 0]]

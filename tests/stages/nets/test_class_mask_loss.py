@@ -20,6 +20,17 @@ def test_present_classes_are_listed_by_photo() -> None:
     assert present_classes(labels[1:2]).shape == (0, 2)
 
 
+def test_255_is_a_class_beyond_254_of_them() -> None:
+    labels = labels_of([255, 299], [32767, 255])
+    pairs = present_classes(labels, ignore=32767)
+    assert pairs.tolist() == [[0, 255], [0, 299]]
+    logits = torch.randn(1, 300, 2, 2, requires_grad=True)
+    sum(class_mask_losses(logits, labels, pairs, scale=1, focal=FOCAL)).backward()
+    assert logits.grad is not None
+    assert not logits.grad[:, :, 1, 0].any()
+    assert logits.grad[0, 255, 0, 0] != 0
+
+
 @pytest.mark.parametrize("focal", [FOCAL, None])
 def test_losses_of_two_classes_by_hand(focal: tuple[float, float] | None) -> None:
     labels = labels_of([0, 2], [255, 2])

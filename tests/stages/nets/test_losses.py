@@ -122,6 +122,20 @@ def test_nothing_labelled_costs_nothing(loss) -> None:
     assert logits.grad.abs().max() == 0
 
 
+@pytest.mark.parametrize("loss", [cross_entropy, lovasz_softmax])
+def test_beyond_254_classes_255_is_a_class_and_32767_is_ignored(loss) -> None:
+    logits, labels = batch(5, classes=300)
+    labels[:, 0] = 255
+    hidden = labels == 255
+    hidden[:, 0] = False
+    wide = labels.masked_fill(hidden, 32767)
+    wide[0, 0, 0] = 299
+    assert torch.isfinite(loss(logits, wide))
+    gradient = torch.autograd.grad(loss(logits.requires_grad_(), wide), logits)[0].abs().sum(dim=1)
+    assert (gradient[wide == 32767] == 0).all()
+    assert (gradient[wide == 255] > 0).all()
+
+
 def test_class_weights_by_hand() -> None:
     counts = torch.tensor([800, 100, 0, 300])
     expected = torch.tensor([0.5, 4.0, 1.0, 400 / 300])

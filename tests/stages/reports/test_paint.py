@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from knowledge.classes import VOC
+from knowledge.classes import VOC, ClassTable
 from stages.reports.paint import (
     colours,
     encoded,
@@ -31,6 +31,17 @@ def test_classes_show_their_colour_and_ignored_pixels_are_hatched() -> None:
     assert (made[:, 20:40] == expected).all()
     assert set(np.unique(made[:, 40:])) == {176, 255}
     assert (made[:, :20] > 180).all()
+
+
+def test_of_more_classes_than_a_palette_holds_each_has_a_colour() -> None:
+    many = ClassTable.of_names("many", [f"c{place}" for place in range(300)])
+    label = np.full((40, 60), 255, np.int16)
+    label[:, 20:40], label[:, 40:] = 300, 32767
+    made = paint_label(GREY, label, colours(many))
+    for columns, value in ((slice(20), 255), (slice(20, 40), 300)):
+        assert (made[:, columns] == np.round(0.3 * 128 + 0.7 * colours(many)[value])).all()
+    assert set(np.unique(made[:, 40:])) == {176, 255}
+    assert (shrunk_label(label, (4, 6))[0] == [255, 255, 300, 300, 32767, 32767]).all()
 
 
 def test_a_cam_is_as_opaque_as_it_is_high() -> None:
