@@ -58,6 +58,17 @@ def test_labels_follow_names_and_run_to_80(tmp_path: Path) -> None:
     assert set(np.unique(draw(outlines, Policy())).tolist()) == {0, 80, 12}
 
 
+def test_labels_beyond_a_byte(tmp_path: Path) -> None:
+    table = ClassTable.of_names("own", [*(f"c{place}" for place in range(254)), "bicycle", "car"])
+    things = [thing(2, LEFT), thing(3, RIGHT), thing(1, ALL, crowd=True)]
+    path = write_coco(tmp_path, "train", {"a": things}, size=(4, 4))
+    photo = Photo("a", "a.jpg", (4, 4), ("car",), "train", "0" * 64)
+    outlines = find_outlines([path], {"a"}, table)["a"]
+    assert draw_mask(tmp_path, Policy(), table, (photo, outlines)) is None
+    drawn = read_label(tmp_path / "a.png")
+    assert _rows(drawn) == [[255, 255, 255, 0], *[[255, 256, 256, 256]] * 2, [0] * 4]
+
+
 def test_categories_that_are_no_class_are_not_drawn(tmp_path: Path) -> None:
     path = write_coco(tmp_path, "train", {"a": [thing(1, LEFT), thing(2, RIGHT)]}, size=(4, 4))
     table = ClassTable.of_names("own", ["bicycle"])

@@ -62,6 +62,20 @@ def test_padding_is_mean_colour_ignore_and_weightless() -> None:
     assert torch.allclose(weight[inside], torch.tensor(0.5))
 
 
+@pytest.mark.parametrize("scale", [(0.5, 0.5), (1.0, 1.0), (1.7, 1.7)])
+def test_labels_of_16_bits_move_as_those_of_bytes(scale: tuple[float, float]) -> None:
+    transform = TrainTransform(crop=50, scale=scale)
+    sample = coded(40, 60)
+    assert sample.label is not None
+    _, narrow, _ = parts(transform(sample, generator(4)))
+    table = torch.zeros(256, dtype=torch.int16)
+    table[torch.tensor([1, 2, 255])] = torch.tensor([255, 1000, 32767], dtype=torch.int16)
+    wide_sample = sample._replace(label=table[sample.label.long()])
+    _, wide, _ = parts(transform(wide_sample, generator(4)))
+    assert wide.dtype == torch.int16
+    assert torch.equal(wide, table[narrow.long()])
+
+
 def test_side_brings_photos_of_all_sizes_to_one_scale() -> None:
     transform = TrainTransform(crop=100, side=80)
     for size in ((40, 60), (400, 600)):

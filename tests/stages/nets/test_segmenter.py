@@ -62,6 +62,16 @@ def test_padding_at_the_end_leaves_the_pixels_of_a_local_network_in_place() -> N
     assert torch.equal(full.argmax(1).to(torch.uint8), net.predict(images))
 
 
+def test_many_classes_are_compared_some_at_a_time() -> None:
+    net = network("none")
+    logits = torch.randn(2, 600, 16, 12, generator=torch.Generator().manual_seed(0))
+    logits[:, 580:, :8] += 3
+    labels = net.winner(logits, (61, 35))
+    assert labels.dtype == torch.int16
+    assert torch.equal(labels.long(), net.full_size(logits, (61, 35)).argmax(1))
+    assert net.winner(logits[:, :255], (61, 35)).dtype == torch.uint8
+
+
 def test_one_scale_without_flip_is_the_plain_prediction_and_flip_is_symmetric() -> None:
     net = network()
     images = photos(64, 64)
