@@ -17,9 +17,8 @@ from stages.classify import Config
 from stages.nets.classifier import Classifier
 from stages.nets.device import autocast
 from stages.nets.fit import SCHEDULES, Schedule, fit
-from stages.nets.kept_maps import KeptMaps, PlacesBatch
 from stages.nets.optimiser import OPTIMISERS
-from stages.nets.pooled import pooled_loader, read_pooled
+from stages.nets.pooled import pooled_loader, read_gathered, read_pooled
 from stages.nets.recam import class_feature_loader, class_features, softmax_loss
 from stages.nets.streams import one_thread
 from stages.nets.tag_loss import Logits, tag_loss
@@ -68,26 +67,28 @@ class ClassifyTraining:
             )
 
     def nodes(self, features: Path) -> None:
-        """The node branch alone, on whole maps of whole photos, mirrored too.
+        """The node branch alone, on what each class sees of whole photos, mirrored too.
 
-        Linear weights and graph branch stay as they are, so that they are the same whatever the
-        nodes are.
+        Linear weights, hence the attention, and graph branch stay as they are, so that they are the
+        same whatever the nodes are, and that each class has to look but once.
         """
         nodes, config = self.classifier.nodes, self.config.nodes
         if nodes is None or config.epochs == 0:
             return
-        maps = KeptMaps(features, self.manifest.split("train"))
+        seen = read_gathered(features, self.manifest.split("train"), self.classifier)
 
-        def step(batch: PlacesBatch) -> Tensor:
-            scores = nodes(batch.places.to(self.device), batch.seen.to(self.device))
-            return functional.multilabel_soft_margin_loss(scores, batch.tags.to(self.device))
+        def step(batch: tuple[Tensor, Tensor]) -> Tensor:
+            scores = nodes.nodes(batch[0].to(self.device, torch.float32)).scores
+            return functional.multilabel_soft_margin_loss(scores, batch[1].to(self.device))
 
         torch.manual_seed(self.config.seed)
         self._fit(
             NODES,
             step,
             torch.optim.AdamW(nodes.parameters(), lr=config.lr, weight_decay=config.decay),
-            maps.loader(self._tags(), batch_size=self.config.batch_size, seed=self.config.seed),
+            pooled_loader(
+                seen, self._tags(), batch_size=self.config.batch_size, seed=self.config.seed
+            ),
             epochs=config.epochs,
         )
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from stages.nets.classifier import Classifier, Mapped
+from stages.nets.node_branch import attention
 from stages.nets.resize import resized
 
 GRID = 4
@@ -23,9 +24,9 @@ class CamMaker:
     the softmax that is their map). Not normalised. The softmax over all classes lets classes
     compete for a pixel; 0 leaves it out.
 
-    branch "recam" takes w_c * u_c for the w of M, and w for the softmax: u tells a class from the
-    others of its own photo and is no score. "nodes" and "readout" take the evidence of the node
-    branch (`NodeBranch.evidence`) for w_c . X_p, in both places.
+    branch "recam" takes w_c * u_c for the w of M; "readout" what each place adds to the score of
+    class c's node, "nodes" how much that class looks at the place (`NodeBranch`). The softmax of
+    these three is that of the linear weights w, whose logits are scores.
 
     Exact mirror symmetry: photos are padded at the bottom and right only, so features are read at
     the true place of each cell of the finished grid before the mirror image is turned back, and the
@@ -108,24 +109,24 @@ class CamMaker:
 
     def _activations(self, features: Float[Tensor, "b d _h _w"]) -> Float32[Tensor, "b c _h _w"]:
         with torch.autocast(features.device.type, enabled=False):
-            evidence = self._evidence(features, self.weights)
+            features = features.float()
+            evidence = self._evidence(features)
             maps = functional.relu(evidence)
             if self.competition > 0:
                 same = self.rivals is self.weights
-                rivals = evidence if same else self._evidence(features, self.rivals)
+                rivals = evidence if same else _scored(features, self.rivals)
                 maps = maps * torch.softmax(rivals, dim=1) ** self.competition
         return maps
 
-    def _evidence(
-        self, features: Float[Tensor, "b d h w"], weights: Float32[Tensor, "c d"] | None
-    ) -> Float32[Tensor, "b c h w"]:
-        if weights is not None:
-            return torch.einsum("cd,bdhw->bchw", weights, features.float())
-        nodes, branch = self.classifier.nodes, self.branch
-        assert nodes is not None  # as `_weights` has seen
-        assert branch in ("nodes", "readout")
-        places = features.flatten(2).transpose(1, 2)
-        return nodes.evidence(places, branch).unflatten(2, features.shape[2:])
+    def _evidence(self, features: Float[Tensor, "b d h w"]) -> Float32[Tensor, "b c h w"]:
+        if self.weights is not None:
+            return _scored(features, self.weights)
+        places, nodes = features.flatten(2).transpose(1, 2), self.classifier.nodes
+        if nodes is None or self.branch == "nodes":
+            found = attention(places, self.rivals)
+        else:
+            found = nodes.evidence(places, self.rivals)
+        return found.unflatten(2, features.shape[2:])
 
     def _matrix(self, cells: int, photo: int, scaled: int, like: Tensor) -> Float32[Tensor, "t n"]:
         target = math.ceil(photo / GRID)
@@ -172,21 +173,27 @@ def shared_maps(
     return totals
 
 
+def _scored(
+    features: Float[Tensor, "b d h w"], weights: Float32[Tensor, "c d"]
+) -> Float32[Tensor, "b c h w"]:
+    return torch.einsum("cd,bdhw->bchw", weights, features)
+
+
 def _weights(
     classifier: Classifier, branch: Mapped
-) -> tuple[Float32[Tensor, "c d"] | None, Float32[Tensor, "c d"] | None]:
-    """Weights of the maps and of the softmax between classes; None twice where nodes make both."""
-    if branch in ("nodes", "readout"):
-        if classifier.nodes is None:
-            raise ValueError(
-                "this classifier has no nodes: set cams.classifier to linear, or train it with "
-                "--classify.nodes.graph dynamic"
-            )
-        return None, None
+) -> tuple[Float32[Tensor, "c d"] | None, Float32[Tensor, "c d"]]:
+    """Weights of the maps, None where nodes make them, and of the softmax between classes."""
+    if branch in ("nodes", "readout") and classifier.nodes is None:
+        raise ValueError(
+            "this classifier has no nodes: set cams.classifier to linear, or train it with "
+            "--classify.nodes.graph dynamic"
+        )
     with torch.no_grad():
+        linear = classifier.class_weights("linear").float()
+        if branch in ("nodes", "readout"):
+            return None, linear
         weights = classifier.class_weights(branch).float()
-        rivals = weights if branch != "recam" else classifier.class_weights("linear").float()
-    return weights, rivals
+    return weights, linear if branch == "recam" else weights
 
 
 def resampling(

@@ -110,8 +110,11 @@ class Classifier(nn.Module):
 
     def judge(self, features: Float[Tensor, "b d h4 w4"]) -> Logits:
         """Scores of all branches from X."""
-        nodes = None if self.nodes is None else self.nodes(features.flatten(2).transpose(1, 2))
-        return self.score(self.pool(features))._replace(nodes=nodes)
+        logits = self.score(self.pool(features))
+        if self.nodes is None:
+            return logits
+        places = features.flatten(2).transpose(1, 2)
+        return logits._replace(nodes=self.nodes(places, self.class_weights("linear")))
 
     def features(self, images: Shaped[Tensor, "b 3 h w"]) -> Float[Tensor, "b d h4 w4"]:
         """X: the maps of all levels, one after the other, on the grid of the last stride."""
@@ -191,8 +194,8 @@ NEEDED: dict[str, str] = {
     "graph": "graph branch",
     "fused": "graph branch",
     "recam": "re-activated weights (--classify.recam.epochs)",
-    "nodes": "weights behind its nodes' maps",
-    "readout": "weights behind its nodes' maps",
+    "nodes": "weights over features behind the maps of nodes",
+    "readout": "weights over features behind the maps of nodes",
 }
 
 POOLINGS: dict[Pooling, Callable[[Tensor], Tensor]] = {

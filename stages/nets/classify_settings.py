@@ -22,7 +22,7 @@ class NodesConfig(BaseModel, frozen=True, extra="forbid"):
         1.0, ge=0, description="weight of the nodes' loss where the whole network is trained"
     )
     epochs: int = Field(
-        15, ge=0, description="passes of the nodes alone over kept maps, after `epochs_head`"
+        6, ge=0, description="passes of the nodes alone, on kept maps, after `epochs_head`"
     )
     lr: float = Field(1e-3, gt=0, description="learning rate of that phase (AdamW)")
     decay: float = Field(0.02, ge=0, description="weight decay of that phase")

@@ -1,11 +1,11 @@
-"""Features routed by class: a node a class and photo, and messages between the nodes."""
+"""Features routed by class: a node for each class and photo, and messages between the nodes."""
 
 import math
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Float, Float32
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -16,10 +16,8 @@ NodeGraph = Literal["static", "dynamic", "seeded", "uniform"]
 
 
 class Nodes(NamedTuple):
-    """What the nodes of some photos are made of; n places."""
+    """What the nodes of some photos are made of."""
 
-    attention: Float[Tensor, "b c n"]
-    """Share of each place in each class's node: >= 0, 1 in all over the places of the photo."""
     adjacency: Float[Tensor, "b c c"]
     """Row i holds what node i receives; rows sum to 1."""
     gates: Float[Tensor, "b c e"]
@@ -30,16 +28,17 @@ class Nodes(NamedTuple):
 class NodeBranch(nn.Module):
     """Semantic decoupling: each class gathers its own features, over which the graph convolves.
 
-    For the places x_p of a photo (b n d):
+    For the n places x_p of a photo and the linear weights w_c of the classifier:
 
-        a_c(p) = softmax_p(u_c . x_p)                      where class c looks
+        a_c(p) = sigmoid(w_c . x_p) / n                    where class c looks
         Z_c    = P sum_p a_c(p) x_p                        its node, `width` channels
         Z'     = A LeakyReLU_0.2(A Z W1) W2 + Z            two graph layers
         s_c    = r_c . Z'_c + t_c                          its score before the sigmoid
 
-    after SSGRL (Chen et al. 2019, equations 2-5: attention of its own for each class, messages
-    between class nodes of one photo) and ADD-GCN (Ye et al. 2020, equations 3-6: static and dynamic
-    graph). All classes share P, W1 and W2, so that an identity graph passes no message at all.
+    after ADD-GCN (Ye et al. 2020, equations 2-7: the class activation maps as attention, static and
+    dynamic graph) and SSGRL (Chen et al. 2019). Attention weights of their own, as in SSGRL, fit
+    435 photos by heart. All classes share P, W1 and W2, so that an identity graph passes no message
+    at all.
 
     graph, the A of `static`: the adjacency given, used as it is (a buffer; identity, random and
     permuted ones are relations of the stage `graph`); `dynamic`: attention between the nodes of one
@@ -71,8 +70,6 @@ class NodeBranch(nn.Module):
         used = torch.full_like(given, 1.0 / count) if graph == "uniform" else given
         self.register_buffer("adjacency", used)
         self.graph, self.dropout, self.learn_rho = graph, dropout, learn_rho
-        self.attend = nn.Linear(inward, count, bias=False)
-        nn.init.zeros_(self.attend.weight)  # every class begins by looking everywhere alike
         self.project = nn.Linear(inward, width, bias=False)
         self.first = nn.Linear(width, width, bias=False)
         self.second = nn.Linear(width, width, bias=False)
@@ -89,28 +86,20 @@ class NodeBranch(nn.Module):
             self.register_buffer("rho", torch.tensor(rho), persistent=False)
 
     def forward(
-        self, places: Float[Tensor, "b n d"], seen: Bool[Tensor, "b n"] | None = None
+        self, places: Float[Tensor, "b n d"], looks: Float[Tensor, "c d"]
     ) -> Float[Tensor, "b c"]:
-        """Scores, float32; places that are not `seen` (the rest of a shorter row) count nothing."""
-        return self.nodes(places, seen).scores
-
-    def nodes(
-        self, places: Float[Tensor, "b n d"], seen: Bool[Tensor, "b n"] | None = None
-    ) -> Nodes:
-        """The nodes of every photo and their scores, in float32 whatever surrounds the call."""
+        """Scores, float32, of whole photos; looks: the linear weights w."""
         with torch.autocast(places.device.type, enabled=False):
-            places = places.float()
-            where = self.attend(places).transpose(1, 2)
-            if seen is not None:
-                where = where.masked_fill(~seen[:, None], -torch.inf)
-            attention = where.softmax(dim=2)
-            gathered = functional.dropout(attention @ places, self.dropout, self.training)
-            nodes = self.project(gathered)
-            adjacency = self.messages(nodes)
-            inner = self.first(adjacency @ nodes)
-            gates = torch.where(inner > 0, 1.0, SLOPE)
-            last = self.second(adjacency @ (inner * gates)) + nodes
-            return Nodes(attention, adjacency, gates, (last * self.weights).sum(2) + self.bias)
+            return self.nodes(gathered(places.float(), looks.float())).scores
+
+    def nodes(self, features: Float[Tensor, "b c d"]) -> Nodes:
+        """The nodes of every photo and their scores, from what `gathered` found."""
+        nodes = self.project(functional.dropout(features, self.dropout, self.training))
+        adjacency = self.messages(nodes)
+        inner = self.first(adjacency @ nodes)
+        gates = torch.where(inner > 0, 1.0, SLOPE)
+        last = self.second(adjacency @ (inner * gates)) + nodes
+        return Nodes(adjacency, gates, (last * self.weights).sum(dim=2) + self.bias)
 
     def messages(self, nodes: Float[Tensor, "b c e"]) -> Float[Tensor, "b c c"]:
         """A of every photo."""
@@ -125,28 +114,23 @@ class NodeBranch(nn.Module):
         return (1.0 - rho) * given + rho * dynamic
 
     def evidence(
-        self, places: Float[Tensor, "b n d"], kind: Literal["nodes", "readout"]
+        self, places: Float[Tensor, "b n d"], looks: Float[Tensor, "c d"]
     ) -> Float[Tensor, "b c n"]:
-        """How much of class c lies at each place; computed in closed form, without a gradient.
+        """The read-out: what each place adds to the score of each class; no gradient is taken.
 
-        `nodes`: what the attention looks by, u_c . x_p. `readout`: the contribution of place p to
-        s_c. With A and the gates of the photo as they are, s_c is linear in the nodes,
+        With A and the gates of the photo as they are, s_c is linear in the nodes,
         s_c - t_c = sum_j g_cj . P sum_p a_j(p) x_p, so that place p contributes
-        sum_j a_j(p) g_cj . P x_p; times n here, which makes its mean s_c - t_c and its size
+        sum_j a_j(p) g_cj . P x_p. Times n here, which makes its mean s_c - t_c and its size
         independent of that of the photo.
         """
         with torch.autocast(places.device.type, enabled=False):
-            places = places.float()
-            if kind == "nodes":
-                return self.attend(places).transpose(1, 2)
-            found = self.nodes(places)
-            routes = self.routes(found)
-            here = self.project(places)
-            total = torch.zeros_like(found.attention)
+            places, looks = places.float(), looks.float()
+            routes = self.routes(self.nodes(gathered(places, looks)))
+            here, shares = self.project(places).transpose(1, 2), attention(places, looks)
+            total = torch.zeros_like(shares)
             for sender in range(routes.shape[2]):  # one at a time: all would be c times the memory
-                part = routes[:, :, sender] @ here.transpose(1, 2)
-                total += part * found.attention[:, sender, None]
-            return total * places.shape[1]
+                total += (routes[:, :, sender] @ here) * shares[:, sender, None]
+            return total
 
     def routes(self, found: Nodes) -> Float[Tensor, "b c c e"]:
         """g_cj: how the score of class c grows with the node of class j."""
@@ -155,3 +139,15 @@ class NodeBranch(nn.Module):
         hidden = torch.einsum("bci,bij,bie,ce->bcje", a, a, found.gates, back)
         own = torch.diag_embed(self.weights.T).permute(1, 2, 0)
         return hidden @ self.first.weight + own
+
+
+def attention(
+    places: Float[Tensor, "b n d"], looks: Float[Tensor, "c d"]
+) -> Float[Tensor, "b c n"]:
+    """How much each class looks at each place: sigmoid(w_c . x_p), 0 to 1."""
+    return torch.sigmoid(looks @ places.transpose(1, 2))
+
+
+def gathered(places: Float[Tensor, "b n d"], looks: Float[Tensor, "c d"]) -> Float[Tensor, "b c d"]:
+    """What each class sees: the mean over the places of the features times the attention."""
+    return attention(places, looks) @ places / places.shape[1]

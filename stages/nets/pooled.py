@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float, Float16, Float32, UInt8
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -22,6 +22,7 @@ from data.records import Photo
 from pipeline.context import Context
 from stages.nets.classifier import Classifier
 from stages.nets.device import autocast
+from stages.nets.node_branch import gathered
 from stages.nets.resize import resized
 from stages.nets.streams import in_streams
 
@@ -195,14 +196,31 @@ def read_kept(path: Path, kind: Literal["plain", "views", "maps"]) -> Tensor:
         ) from error
 
 
+@torch.no_grad()
+def read_gathered(
+    folder: Path, photos: Sequence[Photo], classifier: Classifier
+) -> Float16[Tensor, "n 2 c d"]:
+    """What each class sees of these photos and of their mirror images, from their kept maps.
+
+    Class by class the mean features that `NodeBranch` starts from, of the linear weights as they
+    are now. Raises ValueError as `read_pooled`.
+    """
+    looks = classifier.class_weights("linear")
+    found = torch.zeros(len(photos), 2, *looks.shape, dtype=torch.float16)
+    for row, photo in enumerate(photos):
+        maps = read_kept(file_of(folder, photo), "maps").to(looks)
+        found[row] = gathered(maps.flatten(2).transpose(1, 2), looks).clamp(-HALF, HALF)
+    return found
+
+
 def pooled_loader(
-    features: Float32[Tensor, "n views d"],
+    features: Float[Tensor, "n views ..."],
     tags: Bool[np.ndarray, "n c"],
     *,
     batch_size: int,
     seed: int,
 ) -> Callable[[int, int], Iterator[tuple[Tensor, Tensor]]]:
-    """(epoch, start) -> batches of (features b d, tags b c): one view a photo, drawn each epoch.
+    """(epoch, start) -> batches of (features b ..., tags b c): one view a photo, drawn each epoch.
 
     What it yields depends on seed, epoch and position alone; the last batch may be smaller.
     """

@@ -16,6 +16,7 @@ from pipeline.context import Context
 from stages import classify, classify_training, features
 from stages.nets.classifier import Classifier, load_classifier
 from stages.nets.classify_settings import NodesConfig, RecamConfig
+from stages.nets.pooled import read_gathered
 from stages.nets.tag_scores import tag_logits, tag_scores
 from tests.stages.conftest import TinyRun
 
@@ -149,6 +150,7 @@ def test_nodes_and_second_weights_leave_the_rest_as_it_is(
 
 def test_kept_maps_score_nodes_as_the_photos_do(tiny_run: TinyRun, tmp_path: Path) -> None:
     scores = run(tiny_run, tmp_path / "out", epochs=0, nodes=NODES, scored="nodes")
+    assert scores["branch"] == "nodes"
     classifier = load_classifier(tmp_path / "out", ClassGraph.load(tiny_run.inputs["graph"]))
     manifest = Manifest.of(tiny_run.inputs, tiny_run.context.places)
     again = tag_scores(classifier, manifest, branch="nodes", context=tiny_run.context)
@@ -160,6 +162,14 @@ def test_kept_maps_score_nodes_as_the_photos_do(tiny_run: TinyRun, tmp_path: Pat
         read = tag_logits(classifier, manifest, photos, context=tiny_run.context, features=kept)
         for ours, theirs in zip(seen, read, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=2e-2, atol=2e-2)
+    seen = read_gathered(kept, manifest.split("train"), classifier)
+    assert classifier.nodes is not None
+    plain = tag_logits(
+        classifier, manifest, manifest.split("train"), context=tiny_run.context, features=kept
+    )
+    with torch.no_grad():
+        trained_on = classifier.nodes.nodes(seen[:, 0].float()).scores
+    torch.testing.assert_close(trained_on, plain.nodes, rtol=1e-2, atol=1e-2)
 
 
 def test_nodes_learn_end_to_end_too(tiny_run: TinyRun, tmp_path: Path) -> None:

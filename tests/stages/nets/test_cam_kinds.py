@@ -19,8 +19,6 @@ def classifier(graph: str = "dynamic") -> Classifier:
     known = ClassGraph(NAMES, np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32), {})
     nodes = NodesConfig(graph=graph, width=8)  # type: ignore[arg-type]
     net = Classifier(Backbone("test_efficientnet"), NAMES, known, hidden=4, nodes=nodes, recam=True)
-    assert net.nodes is not None
-    torch.nn.init.normal_(net.nodes.attend.weight)
     return net.eval()
 
 
@@ -42,12 +40,13 @@ def test_one_scale_by_hand(kind: Mapped) -> None:
     assert net.recam is not None
     with torch.no_grad():
         x = net.features(photo)
-        if kind == "recam":
-            evidence = torch.einsum("cd,dhw->chw", net.linear.weight * net.recam.weight, x[0])
-            rivals = torch.einsum("cd,dhw->chw", net.linear.weight, x[0])
-        else:
-            places = x.flatten(2).transpose(1, 2)
-            evidence = rivals = net.nodes.evidence(places, kind)[0].unflatten(1, x.shape[2:])  # type: ignore[arg-type]
+        rivals = torch.einsum("cd,dhw->chw", net.linear.weight, x[0])
+        places = x.flatten(2).transpose(1, 2)
+        evidence = {
+            "recam": torch.einsum("cd,dhw->chw", net.linear.weight * net.recam.weight, x[0]),
+            "nodes": rivals.sigmoid(),
+            "readout": net.nodes.evidence(places, net.linear.weight)[0].view_as(rivals),
+        }[kind]
     maps = evidence.relu() * rivals.softmax(dim=0) ** 2
     rows = resampling(2, stride=16, length=32, target=8, shift=net.backbone.shift).float()
     columns = resampling(3, stride=16, length=48, target=12, shift=net.backbone.shift).float()

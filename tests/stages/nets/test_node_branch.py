@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from stages.nets.node_branch import NodeBranch, NodeGraph
+from stages.nets.node_branch import NodeBranch, NodeGraph, attention, gathered
 
 GRAPHS: tuple[NodeGraph, ...] = ("static", "dynamic", "seeded", "uniform")
 ADJACENCY = np.array(
@@ -15,9 +15,11 @@ IDENTITY = np.eye(4, dtype=np.float32)
 
 def branch(adjacency: np.ndarray = ADJACENCY, **settings: Any) -> NodeBranch:
     torch.manual_seed(0)
-    made = NodeBranch(adjacency, inward=6, width=8, **settings).eval()
-    torch.nn.init.normal_(made.attend.weight)  # zero at the start: all classes look alike
-    return made
+    return NodeBranch(adjacency, inward=6, width=8, **settings).eval()
+
+
+LOOKS = torch.randn(4, 6, generator=torch.Generator().manual_seed(2))
+"""Linear weights: where each class looks."""
 
 
 def places(photos: int = 2, count: int = 15) -> torch.Tensor:
@@ -26,20 +28,19 @@ def places(photos: int = 2, count: int = 15) -> torch.Tensor:
 
 def test_the_formula_by_hand() -> None:
     net, x = branch(graph="static"), places(1)
-    attention = torch.softmax(x[0] @ net.attend.weight.T, dim=0)
-    z = attention.T @ x[0] @ net.project.weight.T
+    looked = torch.sigmoid(x[0] @ LOOKS.T)
+    z = looked.T @ x[0] / 15 @ net.project.weight.T
     a = torch.from_numpy(ADJACENCY)
     hidden = torch.nn.functional.leaky_relu(a @ z @ net.first.weight.T, 0.2)
     last = a @ hidden @ net.second.weight.T + z
     expected = (last * net.weights).sum(dim=1) + net.bias
-    torch.testing.assert_close(net(x)[0], expected)
+    torch.testing.assert_close(net(x, LOOKS)[0], expected)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
-def test_rows_of_the_graph_and_of_the_attention_sum_to_one(graph: NodeGraph) -> None:
-    found = branch(graph=graph).nodes(places())
+def test_rows_of_the_graph_sum_to_one(graph: NodeGraph) -> None:
+    found = branch(graph=graph).nodes(gathered(places(), LOOKS))
     torch.testing.assert_close(found.adjacency.sum(dim=2), torch.ones(2, 4))
-    torch.testing.assert_close(found.attention.sum(dim=2), torch.ones(2, 4))
     assert found.adjacency.min() >= 0
     assert torch.equal(found.adjacency[0], found.adjacency[1]) == (graph in ("static", "uniform"))
 
@@ -52,10 +53,10 @@ def test_an_identity_graph_passes_no_message_between_classes() -> None:
         (branch(IDENTITY, graph="uniform"), [True] * 4),
         (branch(IDENTITY, graph="dynamic"), [True] * 4),
     ):
-        before = net(places())
-        with torch.no_grad():
-            net.attend.weight[0] += 1.0
-        assert ((net(places()) - before).abs() > 1e-6).any(dim=0).tolist() == heard
+        elsewhere = LOOKS.clone()
+        elsewhere[0] += 1.0
+        change = net(places(), elsewhere) - net(places(), LOOKS)
+        assert (change.abs() > 1e-6).any(dim=0).tolist() == heard
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
@@ -64,14 +65,13 @@ def test_permuting_the_classes_permutes_scores_and_evidence(graph: NodeGraph) ->
     other = branch(ADJACENCY[order][:, order], graph=graph)
     other.load_state_dict({**net.state_dict(), "adjacency": other.adjacency})
     with torch.no_grad():
-        for part in (other.attend.weight, other.weights, other.bias):
+        for part in (other.weights, other.bias):
             part.copy_(part[order].clone())
-    torch.testing.assert_close(other(places()), net(places())[:, order])
-    for kind in ("nodes", "readout"):
-        torch.testing.assert_close(
-            other.evidence(places(), kind),
-            net.evidence(places(), kind)[:, order],
-        )
+    looks = LOOKS[order]
+    torch.testing.assert_close(other(places(), looks), net(places(), LOOKS)[:, order])
+    torch.testing.assert_close(
+        other.evidence(places(), looks), net.evidence(places(), LOOKS)[:, order]
+    )
 
 
 @pytest.mark.parametrize(("rho", "like"), [(0.0, "static"), (1.0, "dynamic")])
@@ -83,15 +83,17 @@ def test_the_ends_of_rho_are_the_static_and_the_dynamic_graph(rho: float, like: 
     )
     for net in (end, mixed):
         net.load_state_dict(seeded.state_dict(), strict=False)
-    torch.testing.assert_close(seeded(places()), end(places()))
-    assert not torch.allclose(mixed(places()), end(places()))
+    torch.testing.assert_close(seeded(places(), LOOKS), end(places(), LOOKS))
+    assert not torch.allclose(mixed(places(), LOOKS), end(places(), LOOKS))
 
 
 def test_rho_is_learned_only_where_it_is_asked_for() -> None:
     assert "mixed" not in dict(branch(graph="seeded", rho=0.3).named_parameters())
     net = branch(graph="seeded", rho=0.3, learn_rho=True)
-    torch.testing.assert_close(net(places()), branch(graph="seeded", rho=0.3)(places()))
-    net(places()).sum().backward()
+    torch.testing.assert_close(
+        net(places(), LOOKS), branch(graph="seeded", rho=0.3)(places(), LOOKS)
+    )
+    net(places(), LOOKS).sum().backward()
     assert net.mixed.grad is not None
     assert net.mixed.grad != 0
     for settings in ({"graph": "static"}, {"graph": "seeded", "rho": 1.0}):
@@ -104,53 +106,46 @@ def test_training_moves_every_parameter_and_leaves_the_graph_alone(graph: NodeGr
     net = branch(graph=graph).train()
     before = net.adjacency.clone()
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1)
-    torch.nn.functional.multilabel_soft_margin_loss(net(places()), torch.eye(4)[:2]).backward()
+    torch.nn.functional.multilabel_soft_margin_loss(
+        net(places(), LOOKS), torch.eye(4)[:2]
+    ).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in net.parameters())
     optimiser.step()
     for _ in range(10):
-        net(places())
+        net(places(), LOOKS)
     assert torch.equal(net.adjacency, before)
 
 
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_the_readout_of_all_places_is_the_score(graph: NodeGraph) -> None:
     net = branch(graph=graph)
-    evidence = net.evidence(places(), "readout")
-    torch.testing.assert_close(evidence.mean(dim=2) + net.bias, net(places()))
+    evidence = net.evidence(places(), LOOKS)
+    torch.testing.assert_close(evidence.mean(dim=2) + net.bias, net(places(), LOOKS))
 
 
 def test_the_readout_is_the_gradient_by_the_places_with_graph_and_attention_held() -> None:
     net, x = branch(graph="dynamic"), places(1)
     with torch.no_grad():
-        found = net.nodes(x)
-    shares = torch.einsum("cn,nd->cnd", found.attention[0], x[0]).requires_grad_(True)
-    z = net.project(shares.sum(dim=1))
+        found = net.nodes(gathered(x, LOOKS))
+    looked = attention(x, LOOKS)[0]
+    shares = torch.einsum("cn,nd->cnd", looked, x[0]).requires_grad_(True)
+    z = net.project(shares.mean(dim=1))
     a = found.adjacency[0]
     inner = net.first(a @ z) * found.gates[0]
     scores = ((net.second(a @ inner) + z) * net.weights).sum(dim=1)
     for c in range(4):
         (gradient,) = torch.autograd.grad(scores[c], shares, retain_graph=True)
         parts = (gradient * shares).sum(dim=(0, 2)) * 15
-        torch.testing.assert_close(net.evidence(x, "readout")[0, c], parts)
-
-
-def test_places_beyond_a_photo_change_nothing() -> None:
-    net, x = branch(graph="dynamic"), places()
-    padded = torch.cat([x, torch.full((2, 4, 6), 9.0)], dim=1)
-    seen = torch.arange(19)[None].expand(2, -1) < 15
-    torch.testing.assert_close(net(padded, seen), net(x))
-    assert not torch.allclose(net(padded), net(x))
+        torch.testing.assert_close(net.evidence(x, LOOKS)[0, c], parts)
 
 
 def test_order_of_the_places_does_not_matter_to_scores() -> None:
     net, x = branch(graph="seeded"), places()
-    torch.testing.assert_close(net(x.flip(1)), net(x))
-    torch.testing.assert_close(
-        net.evidence(x.flip(1), "readout").flip(2), net.evidence(x, "readout")
-    )
+    torch.testing.assert_close(net(x.flip(1), LOOKS), net(x, LOOKS))
+    torch.testing.assert_close(net.evidence(x.flip(1), LOOKS).flip(2), net.evidence(x, LOOKS))
 
 
 def test_dropout_works_in_training_only() -> None:
     net = branch(dropout=0.5)
-    assert torch.equal(net(places()), net(places()))
-    assert not torch.equal(net.train()(places()), net(places()))
+    assert torch.equal(net(places(), LOOKS), net(places(), LOOKS))
+    assert not torch.equal(net.train()(places(), LOOKS), net(places(), LOOKS))
