@@ -44,6 +44,7 @@ def headline(run: Run) -> dict[str, dict[str, Any]]:
     tags = run.json("classify", "scores.json")
     if tags:
         note = f"mean AP over classes on {tags.get('split', 'val')}"
+        note += f", {tags['photos']} photos" if "photos" in tags else ""
         note += caution(tags.get("photos"), len(tags.get("ap", ())))
         found["map"] = _figure("Classifier", tags.get("map"), note, "minor", TAGS)
     return found
@@ -74,7 +75,8 @@ def _of_networks(run: Run) -> dict[str, dict[str, Any]]:
         kind = "bound" if bound else "main"
         found[name] = _figure(label, scores.get("miou"), note, kind, NETWORK)
         if name == "network":
-            value, said = scores.get("miou_all_background"), "all background, mIoU on val"
+            said = f"all background, mIoU on val, {scores.get('images', 'all')} photos"
+            value = scores.get("miou_all_background")
             trivial = _figure("Trivial labelling", value, said, "floor", NETWORK)
     return {**found, "trivial": trivial} if "network" in found else found
 
@@ -99,14 +101,14 @@ def _of_labels(quality: Mapping[str, Any], *, walked: bool) -> dict[str, dict[st
         "cam": _figure(
             "Raw CAM",
             quality["miou_cam"],
-            f"mIoU on train at background score {quality['threshold']:.3f}, {place}: "
-            f"{quality['threshold_chosen']}",
+            f"mIoU on train, {scored} photos, at background score {quality['threshold']:.3f}, "
+            f"{place}: {quality['threshold_chosen']}",
             "minor",
             LABELS,
         ),
     }
     if scored:
-        note = "all background, mIoU on train; filled with the first tag: "
+        note = f"all background, mIoU on train, {scored} photos; filled with the first tag: "
         note += f"{100 * quality['miou_first_tag']:.1f}"
         value = quality["miou_all_background"]
         found["trivial_labels"] = _figure("Trivial labelling", value, note, "floor", LABELS)
