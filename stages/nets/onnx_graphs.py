@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Integer, UInt8
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
 
 from data.files import replacing
 from stages.nets.classifier import Branch, Classifier
-from stages.nets.segmenter import Segmenter
+from stages.nets.segmenter import Segmenter, torch_type
 
 NEEDED = ("onnx", "onnxscript")
 SEEN = (2, 3, 70, 90)
@@ -30,7 +30,10 @@ CHECKED = ((1, 3, 64, 97), (3, 3, 45, 48))
 
 
 class SegmentationGraph(nn.Module):
-    """images -> labels (0 background, 1..C classes) and logits, both at the photos' own size."""
+    """images -> labels (0 background, 1..C classes) and logits, both at the photos' own size.
+
+    Labels are uint8, beyond 254 classes int16.
+    """
 
     names = ("labels", "logits")
 
@@ -40,10 +43,10 @@ class SegmentationGraph(nn.Module):
 
     def forward(
         self, images: UInt8[Tensor, "b 3 h w"]
-    ) -> tuple[UInt8[Tensor, "b h w"], Float[Tensor, "b c h w"]]:
+    ) -> tuple[Integer[Tensor, "b h w"], Float[Tensor, "b c h w"]]:
         size = (images.shape[-2], images.shape[-1])
         logits = self.segmenter.full_size(self.segmenter(images).logits, size)
-        return logits.argmax(dim=1).to(torch.uint8), logits
+        return logits.argmax(dim=1).to(torch_type(logits.shape[1])), logits
 
 
 class TagGraph(nn.Module):
