@@ -3,6 +3,8 @@
     python -m benchmarks.crf --cams runs/voc-mini/cams      # prints the table, writes crf.json
     python -m benchmarks.crf --photos FOLDER --count 12 --out crf.json
 
+    python -m benchmarks.crf --settings A B --labels 3      # a part of it
+
 Each photo of each setting runs through pydensecrf and through this project one after the other,
 several times, on one core; then batches through one and two threads of one process. What is
 compared is the same: from energies of K labels, (K, height, width) float32, to probabilities.
@@ -31,8 +33,10 @@ from typing import Any, NamedTuple
 
 import numba
 import numpy as np
+from jaxtyping import Float32
 
 from benchmarks.crf_photos import LABELS, SHARED, Photo, Scores, energies, photos_of
+from benchmarks.crf_table import HEADER, line
 from stages.crf.compiled.engine import CompiledEngine
 from stages.crf.lattice import Lattice
 from stages.crf.parameters import CrfParameters
@@ -144,6 +148,25 @@ def threads(photos: Sequence[Photo], setting: str, *, repeats: int) -> dict[str,
     }
 
 
+def together(photos: Sequence[Photo], setting: str, *, repeats: int) -> dict[str, float]:
+    """Three labellings of a photo on one lattice, as pseudo-labels are made, against one by one."""
+    ratios, exact = [], parameters_of(setting)
+    for photo in photos:
+        first = energies(photo, MAIN)
+        three = np.stack([first, first * np.float32(1.5), first * np.float32(0.7)])
+        lattice = Lattice(photo.image, exact)
+        lattice.refine_energies(three)
+        for _ in range(repeats):
+            apart, _ = timed(partial(_apart, lattice, three))
+            at_once, _ = timed(partial(lattice.refine_energies, three))
+            ratios.append(apart / at_once)
+    return {"three_labellings_over_one_by_one": float(np.median(ratios))}
+
+
+def _apart(lattice: Lattice, groups: Float32[np.ndarray, "g k h w"]) -> Scores:
+    return np.concatenate([lattice.refine_energies(each) for each in groups])
+
+
 def _one(parameters: CrfParameters, work: tuple[Photo, Scores]) -> Scores:
     photo, unary = work
     return ours(photo, unary, parameters)
@@ -203,12 +226,14 @@ def peaks(photo: Photo, setting: str) -> dict[str, float]:
     return found
 
 
-def measured(photos: Sequence[Photo], *, repeats: int) -> dict[str, dict[str, Any]]:
+def measured(
+    photos: Sequence[Photo], settings: Sequence[str], counts: Sequence[int], *, repeats: int
+) -> dict[str, dict[str, Any]]:
     """All figures by setting and number of labels, printed as they come."""
     found: dict[str, dict[str, Any]] = {}
     few = photos[:: max(1, len(photos) // 6)]
-    for setting in SETTINGS:
-        for labels in LABELS:
+    for setting in settings:
+        for labels in counts:
             # Many labels take long, and what differs between photos shows at K = 3.
             chosen = photos if labels == MAIN else few
             turns = repeats if labels == MAIN else 1
@@ -216,37 +241,17 @@ def measured(photos: Sequence[Photo], *, repeats: int) -> dict[str, dict[str, An
             figures: dict[str, Any] = summary(rows)
             if labels == MAIN:
                 figures |= threads(few, setting, repeats=repeats) | peaks(photos[0], setting)
+                figures |= together(few, setting, repeats=repeats)
             found[f"{setting} K={labels}"] = figures
             print(line(f"{setting} K={labels}", figures), flush=True)
     return found
 
 
-HEADER = (
-    "| setting, labels | pydensecrf ms | ratio (least-most) | labels equal | photos equal "
-    "| max dQ | points | frozen ratio, equal | 2 threads: over 1, over pydensecrf, frozen "
-    "| MB: pydensecrf, here |\n" + "|---" * 10 + "|"
-)
-
-
-def line(name: str, f: dict[str, Any]) -> str:
-    """A row of the table."""
-    cells = [
-        name,
-        f"{f['pydensecrf_ms']:.0f}",
-        f"{f['ratio']:.1f} ({f['ratio_least']:.1f}-{f['ratio_most']:.1f})",
-        f"{f['labels_equal'] * 100:.4f} %",
-        f"{f['photos_all_equal'] * 100:.0f} % of {f['photos']}",
-        f"{f['largest_difference']:.0e}",
-        f"{f['lattice_points']}",
-    ]
-    if "two_threads_over_one" in f:
-        cells += [
-            f"{f['frozen_ratio']:.1f}, {f['frozen_labels_equal'] * 100:.4f} %",
-            f"{f['two_threads_over_one']:.2f}, {f['two_threads_over_pydensecrf']:.1f}, "
-            f"{f['two_threads_frozen_over_pydensecrf']:.1f}",
-            f"{f['pydensecrf_mb']:.0f}, {f['tagmask_mb']:.0f}",
-        ]
-    return "| " + " | ".join(cells + [""] * (10 - len(cells))) + " |"
+def _named(folder: Path | None) -> str:
+    """The data set that a folder of photos belongs to."""
+    if folder is None:
+        return "scenes of the demo, 500 x 375"
+    return folder.resolve().parts[-3] if folder == SHARED else folder.name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -257,6 +262,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--photos", type=Path, help="folder of JPEG or PNG photos")
     parser.add_argument("--cams", type=Path, help="artifact `cams` of a run")
     parser.add_argument("--count", type=int, default=20, help="photos at K = 3")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=[*SETTINGS])
+    parser.add_argument("--labels", nargs="+", type=int, choices=LABELS, default=[*LABELS])
     parser.add_argument("--repeats", type=int, default=3, help="interleaved runs of each photo")
     parser.add_argument("--out", type=Path, default=Path("crf.json"))
     given = parser.parse_args(argv)
@@ -265,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = given.photos or (SHARED if SHARED.is_dir() else None)
     photos = photos_of(folder, given.cams, given.count)
     about = {
-        "photos": folder.parts[-3] if folder and len(folder.parts) > 2 else str(folder),
+        "photos": _named(folder),
         "scores": "maps of a run" if given.cams else "soft blobs",
         "repeats": given.repeats,
         "processor": platform.processor() or platform.machine(),
@@ -276,7 +283,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     }
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     print(HEADER, flush=True)
-    figures = measured(photos, repeats=given.repeats)
+    figures = measured(photos, given.settings, given.labels, repeats=given.repeats)
     given.out.write_text(json.dumps({"about": about, "figures": figures}, indent=1) + "\n")
     print(f"written: {given.out}")
     return 0

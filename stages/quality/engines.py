@@ -74,7 +74,7 @@ def _agreement(
         q = refine(item.image, item.probabilities, recipe.crf, scale=item.scale)
         made = labelled(q, item.label[1])
         counts = [
-            np.count_nonzero(found == read_label(folder / f"{photo.id}.png"))
+            int(np.count_nonzero(found == read_label(folder / f"{photo.id}.png")))
             for found, folder in ((made.label, labels), (made.full, labels / "full"))
         ]
         equal, pixels = equal + min(counts), pixels + made.full.size
