@@ -1,3 +1,4 @@
+import gc
 import math
 
 import numpy as np
@@ -110,6 +111,7 @@ def test_each_branch_makes_its_own_maps(branch: str) -> None:
     net = classifier()
     expected = net.class_weights(branch).detach()  # type: ignore[arg-type]
     make = CamMaker(net, branch=branch, scales=(1.0,))  # type: ignore[arg-type]
+    assert make.weights is not None
     assert torch.equal(make.weights, expected)
     assert not make(photos(32, 32), [[0, 1, 2]])[0].requires_grad
 
@@ -127,6 +129,22 @@ def test_no_hook_survives_and_no_gradient_is_kept() -> None:
     CamMaker(net, scales=(1.0,))(photos(32, 32), [[0]])
     assert all(not m._forward_hooks and not m._backward_hooks for m in net.modules())
     assert all(p.grad is None for p in net.parameters())
+
+
+def test_memory_is_flat_over_many_photos() -> None:
+    """Hundreds of photos leave no tensor behind: none is kept for a gradient or by a hook."""
+    make, counts = CamMaker(classifier(), scales=(1.0, 0.5)), []
+    for at in range(300):
+        (found,) = make(photos(32, 32), [[0, 2]])
+        assert not found.requires_grad
+        assert found.grad_fn is None
+        del found
+        if at % 100 == 99:
+            gc.collect()
+            alive = [one for one in gc.get_objects() if issubclass(type(one), torch.Tensor)]
+            counts.append((len(alive), sum(one.numel() for one in alive)))
+            del alive
+    assert len(set(counts)) == 1
 
 
 @pytest.mark.parametrize(

@@ -14,10 +14,10 @@ from tests.stages.nets.test_cam import NAMES, photos
 KINDS: tuple[Mapped, ...] = ("recam", "nodes", "readout")
 
 
-def classifier(graph: str = "dynamic") -> Classifier:
+def classifier() -> Classifier:
     torch.manual_seed(0)
     known = ClassGraph(NAMES, np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32), {})
-    nodes = NodesConfig(graph=graph, width=8)  # type: ignore[arg-type]
+    nodes = NodesConfig(graph="dynamic", width=8)
     net = Classifier(Backbone("test_efficientnet"), NAMES, known, hidden=4, nodes=nodes, recam=True)
     return net.eval()
 
