@@ -23,6 +23,7 @@ from pydantic import BaseModel, Field
 from pipeline.context import Context
 from pipeline.parallel import map_unordered
 from stages.crf.parameters import CrfParameters
+from stages.normalisation import MAXIMA, PROBABILITIES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -168,7 +169,7 @@ def _background(
     counts = _histogram([cams / f"{photo.id}.npz" for photo in photos], workers)
     full = config.threshold if config.background == "fixed" else METHODS[config.background](counts)
     return full, {
-        "normalisation": "each class map divided by its own maximum + 1e-5",
+        "normalisation": MAXIMA,
         "chosen": CHOSEN[config.background],
         "histogram": shares(counts),
     }
@@ -191,7 +192,7 @@ def _agreeing(
     )
     factor, agreement = best_factor(sum(found, start=confusions((), classes=classes)))
     return factor, {
-        "normalisation": "probabilities of the photo's classes and the background",
+        "normalisation": PROBABILITIES,
         "chosen": AGREEING,
         "agreement": dict(zip(map(str, FACTORS), agreement, strict=True)),
     }

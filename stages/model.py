@@ -33,6 +33,7 @@ from stages.nets.classifier import CARD, WEIGHTS, Classifier, load_classifier
 from stages.nets.device import autocast, pick_device
 from stages.nets.look import Look, look
 from stages.nets.segmenter import Segmenter, load_segmenter
+from stages.normalisation import MAXIMA
 from stages.reports.artifacts import Run, read_json
 from stages.tag_masks import TagMasks, TagSettings, tag_masks, tag_probabilities
 
@@ -161,8 +162,10 @@ def tag_settings(run: Run) -> TagSettings:
     # Those of `inspect` and of the first labels are background scores; those of labels after a
     # second look are factors on a probability.
     names = (("inspect", "quality"), ("labels-first", "thresholds"), ("labels", "thresholds"))
-    found = (run.json(stage, f"{name}.json").get("threshold") for stage, name in names)
-    background = next((score for score in found if score is not None), default.background)
+    found = (run.json(stage, f"{name}.json") for stage, name in names)
+    known = (one for one in found if one.get("normalisation", MAXIMA) == MAXIMA)
+    scores = (one.get("threshold") for one in known)
+    background = next((score for score in scores if score is not None), default.background)
     return TagSettings(
         branch=cams.get("classifier", default.branch),
         scored=run.config("classify").get("scored", default.scored),

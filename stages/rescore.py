@@ -12,7 +12,6 @@ that look alike, are the new scores. Writes
 - pixels.safetensors: the linear classifier.
 """
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from pydantic import BaseModel, Field, PositiveFloat
 
 from pipeline.context import Context
 from stages.nets.settings import AffinityConfig, PixelConfig
+from stages.normalisation import background_score
 
 if TYPE_CHECKING:
     from data.records import Photo
@@ -67,15 +67,15 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     device = pick_device(context.device)
     backbone = load_backbone(inputs["classify"]).to(device)
     path = out / "pixels.safetensors"
+    background = background_score(inputs["labels"])
     if not path.exists():
         made = trained(config, manifest, backbone, labels=inputs["labels"], context=context)
         save_pixel_classifier(path, made)
-    said = json.loads((inputs["labels"] / "thresholds.json").read_text("utf-8"))
     rescoring = Rescoring(
         config,
         backbone,
         load_pixel_classifier(path).to(device),
-        background=said["threshold"],
+        background=background,
         precision=context.precision,
     )
     mine = context.mine(manifest.split("train"))
