@@ -4,9 +4,10 @@
     python -m benchmarks.cams --run runs/voc-mini --photos 96 --rounds 5
 
 "Bare" is the network alone: the same batches at the same scales, mirrored too, resized beforehand,
-in the same number of streams, up to its features. "Stage" is what `cams` does: decode, resize, make
-the maps of a photo's own tags, write files. "Plain" takes one photo, one scale and one mirror image
-at a time, in float32 on all cores, makes and resizes the maps of all classes, and keeps those of
+in the same number of streams, its norms folded as in the stage. "Stage" is what `cams` does:
+decode, resize, make the maps of a photo's own tags, write files. "Plain" takes one photo, one scale
+and one mirror image at a time through the network as it was trained, in float32 on all cores, makes
+and resizes the maps of all classes, and keeps those of
 the tags; it decodes and writes nothing. The three take turns; each round gives one ratio of wall
 time and one of processor time, which other programs on the machine disturb less. Before, it is
 made sure that the maps are the same: at float32 within the rounding of a file.
@@ -124,8 +125,8 @@ def bare(case: Case, batches: Sequence[Sequence[Float32[Tensor, "v 3 _h _w"]]]) 
 
     def features(views: Sequence[Tensor]) -> None:
         with torch.no_grad(), autocast(context.precision, make.device):
-            for view in views:
-                make.classifier.backbone(view)
+            for part in (part for view in views for part in make.parts(view)):
+                make.network(part)
 
     for _ in in_streams(features, batches, device=make.device, streams=context.workers):
         pass

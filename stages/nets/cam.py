@@ -2,18 +2,24 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Float32, Float64, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from stages.nets.backbone import Backbone
 from stages.nets.classifier import Classifier, Mapped
+from stages.nets.folded import folded
 from stages.nets.node_branch import attention
 from stages.nets.resize import resized
 
 GRID = 4
 """Photo pixels per cell of the finished maps, along each axis."""
+VIEW_PIXELS = {"cpu": 1 << 18, "cuda": 1 << 24}
+"""Pixels of views that go through the network at once, by kind of device: on a CPU few enough for
+its maps to stay in the cache."""
 
 
 class CamMaker:
@@ -56,6 +62,11 @@ class CamMaker:
         """Where the classifier is."""
         return self.classifier.linear.weight.device
 
+    @cached_property
+    def network(self) -> Backbone:
+        """The classifier's backbone for looking only."""
+        return folded(self.classifier.backbone)
+
     @torch.no_grad()
     def __call__(
         self, images: UInt8[Tensor, "b 3 h w"], classes: Sequence[Sequence[int]]
@@ -76,7 +87,19 @@ class CamMaker:
         for scale in self.scales:
             scaled = resized(images, scale)
             views = torch.cat([scaled, scaled.flip(-1)]) if self.flip else scaled
-            yield (scaled.shape[-2], scaled.shape[-1]), self.classifier.features(views).float()
+            yield (scaled.shape[-2], scaled.shape[-1]), self._features(views)
+
+    def parts(self, views: Float[Tensor, "v 3 _h _w"]) -> tuple[Tensor, ...]:
+        """The views that go through the network at once."""
+        most = VIEW_PIXELS.get(views.device.type, VIEW_PIXELS["cpu"])
+        return views.split(max(1, most // (views.shape[-2] * views.shape[-1])))
+
+    def _features(self, views: Float[Tensor, "v 3 _h _w"]) -> Float32[Tensor, "v d _h4 _w4"]:
+        """X of every view, as `Classifier.features` gives it."""
+        levels = len(self.classifier.widths)
+        maps = [self.network(part)[-levels:] for part in self.parts(views)]
+        found = [one[0] if levels == 1 else torch.cat(one, dim=1) for one in maps]
+        return (found[0] if len(found) == 1 else torch.cat(found)).float()
 
     def made(
         self,
