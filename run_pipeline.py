@@ -70,7 +70,7 @@ def labelling(recipe: Recipe) -> list[Stage]:
             Stage("walk", "stages.walk", "walk", recipe.walk, ("index", "classify", "cams"))
         )
     reads = {"index": "index", "cams": scores}
-    if recipe.rescore.rounds or recipe.edges.epochs:
+    if recipe.rescore.rounds or recipe.edges.kind == "learned":
         first = Stage("labels-first", "stages.labels", "labels", recipe.labels, reads)
         stages.append(first)
         seen["first"] = first.name
@@ -80,10 +80,11 @@ def labelling(recipe: Recipe) -> list[Stage]:
         scores = seen["rescore"] = "rescore"
         stages.append(Stage("rescore", "stages.rescore", "rescore", recipe.rescore, looked))
         reads = reads | {"cams": scores, "before": "labels-first"}
-    if recipe.edges.epochs:
+    if recipe.edges.kind != "none":
         walked = {"index": "index", "edges": "edges", "cams": scores}
         seen["spread"] = "spread"
-        stages.append(Stage("edges", "stages.edges", "edges", recipe.edges, learnt))
+        told = learnt if recipe.edges.kind == "learned" else {"index": "index"}
+        stages.append(Stage("edges", "stages.edges", "edges", recipe.edges, told))
         stages.append(Stage("spread", "stages.spread", "spread", recipe.spread, walked))
         reads = reads | {"cams": "spread"}
     seen["labels"] = "labels"

@@ -92,7 +92,7 @@ def trained(config: Config, features: Features, *, labels: Path, out: Path) -> B
         photos = tuple(photos[place] for place in sorted(drawn.tolist()))
     targets = [cell_labels(labels / f"{photo.id}.png", photo) for photo in photos]
     if not any(len(target[target != UNKNOWN].unique()) > 1 for target in targets):
-        raise ValueError("no label shows two classes: no boundary to learn (--edges.epochs 0)")
+        raise ValueError("no label shows two classes: no boundary to learn (--edges.kind image)")
     features.remember(photos)
     device = features.device
 
@@ -132,13 +132,13 @@ def trained(config: Config, features: Features, *, labels: Path, out: Path) -> B
 
 def write_boundaries(
     net: BoundaryNet, features: Features, photos: Sequence[Photo], *, out: Path
-) -> Iterator[int]:
-    """Write the boundary map of every photo; yields 1 after each."""
+) -> Iterator[None]:
+    """Write the boundary map of every photo; yields after each."""
     for photo, levels in features.of(photos):
         with torch.inference_mode():
             found = torch.sigmoid(net(moved(levels, features.device))[0])
         write_grey(out / f"{photo.id}.png", (found * 255).round().byte().cpu().numpy())
-        yield 1
+        yield
 
 
 def moved(levels: Levels, device: torch.device) -> Levels:

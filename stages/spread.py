@@ -1,6 +1,6 @@
-"""Scores shared between places of a photo unless a learned boundary lies between them.
+"""Scores shared between places of a photo unless a boundary lies between them.
 
-    python run_pipeline.py --recipe voc-cpu --edges.epochs 2 --from spread --spread.steps 8
+    python run_pipeline.py --recipe voc-cpu --edges.kind learned --from spread --spread.steps 8
 
 Reads the artifacts of `index` (train photos), `edges` (boundary maps) and `cams` (activation maps,
 or the probabilities of `rescore`); no network runs and no mask is read. Writes <id>.npz, a photo

@@ -34,16 +34,16 @@ BEFORE_SCORING = (
 )
 
 
-def labelled(steps: int, rounds: int, recipe: str = "demo", epochs: int = 0) -> Pipeline:
+def labelled(steps: int, rounds: int, recipe: str = "demo", edges: str = "none") -> Pipeline:
     """The pipeline of `recipe` with a walk of `steps` and so many rounds of the second look.
 
-    epochs: of learned boundaries.
+    edges: the kind of boundaries that scores are shared between.
     """
     chosen = RECIPES[recipe]
     changes = {
         "walk": chosen.walk.model_copy(update={"steps": steps}),
         "rescore": chosen.rescore.model_copy(update={"rounds": rounds}),
-        "edges": chosen.edges.model_copy(update={"epochs": epochs}),
+        "edges": chosen.edges.model_copy(update={"kind": edges}),
     }
     return build(chosen.model_copy(update=changes))
 
@@ -52,7 +52,7 @@ def wired(recipe: str, root: Path | None) -> Pipeline:
     """The pipeline of `recipe` over the data set in `root`."""
     chosen = RECIPES[recipe]
     dataset = chosen.dataset.model_copy(update={"root": root})
-    edges = chosen.edges.model_copy(update={"epochs": 1})
+    edges = chosen.edges.model_copy(update={"kind": "learned"})
     changes = {"dataset": dataset, "edges": edges, "upper_bound": True}
     return build(chosen.model_copy(update=changes))
 
@@ -237,23 +237,25 @@ def test_walk_and_second_look_stand_between_maps_and_labels(steps: int, rounds: 
 
 
 @pytest.mark.parametrize("rounds", [0, 1])
-def test_learned_boundaries_stand_right_before_the_labels(rounds: int) -> None:
-    pipeline, plain = labelled(2, rounds, epochs=1), labelled(2, rounds)
+@pytest.mark.parametrize("kind", ["learned", "image"])
+def test_boundaries_stand_right_before_the_labels(rounds: int, kind: str) -> None:
+    pipeline, plain = labelled(2, rounds, edges=kind), labelled(2, rounds)
     scores = "rescore" if rounds else "walk"
     assert pipeline.stage("labels").reads["cams"] == "spread"
     assert pipeline.stage("labels").reads.get("before") == ("labels-first" if rounds else None)
     assert pipeline.stage("spread").reads == {"index": "index", "edges": "edges", "cams": scores}
-    assert pipeline.stage("edges").reads["labels"] == "labels-first"
-    assert pipeline.stage("labels-first").reads["cams"] == "walk"
+    told = {"index": "index", "classify": "classify", "labels": "labels-first"}
+    assert pipeline.stage("edges").reads == (told if kind == "learned" else {"index": "index"})
     seen = pipeline.stage("inspect").reads
-    assert {seen["first"], seen["spread"]} == {"labels-first", "spread"}
+    assert seen["spread"] == "spread"
+    assert ("first" in seen) == ("labels-first" in pipeline.names)
     assert not pipeline.below("masks") & set(BEFORE_SCORING)
-    added = {"edges", "spread", "labels-first"} - set(plain.names)
+    added = {"edges", "spread", *(["labels-first"] if kind == "learned" else [])}
     assert set(pipeline.names) == set(plain.names) | added
 
 
 def test_every_stage_of_a_recipe_is_known_to_the_report() -> None:
-    assert set(labelled(2, 1, epochs=1).names) - {"report"} <= set(STAGES)
+    assert set(labelled(2, 1, edges="learned").names) - {"report"} <= set(STAGES)
 
 
 def test_walk_and_second_look_change_no_key_above_them(tmp_path: Path) -> None:

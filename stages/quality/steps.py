@@ -21,7 +21,7 @@ SHOWN = {
     "walk": "activation maps after the walk, cut at their background score",
     "first": "first labels",
     "rescore": "scores of the second look, before the dense CRF",
-    "spread": "scores shared between learned boundaries, before the dense CRF",
+    "spread": "scores shared between boundaries, before the dense CRF",
     "labels": "labels",
 }
 """Names of the inputs, in the order of the flow, and what a page calls them."""

@@ -84,7 +84,7 @@ def _facts(run: Run) -> Card:
         "CRF, pseudo-labels": final.get("crf"),
         "walk over the CAMs": _walk(run),
         "second look at the labels": _second_look(run, final),
-        "learned boundaries": _boundaries(run),
+        "boundaries": _boundaries(run),
         "coverage": quality.get("coverage"),
         "seeds": {name: run.config(name)["seed"] for name in _seeded(run)},
         "batch sizes": {
@@ -199,9 +199,11 @@ def _boundaries(run: Run) -> Any:
     """What boundaries were learned from, and the walk between them; "none" where there are none."""
     if "edges" not in run:
         return "none"
+    config = run.config("edges")
+    learned = config.get("kind") == "learned"
     return {
-        "learnt from": "the first labels without their ignored band",
-        **_chosen(run.config("edges"), "epochs", "scale", "levels", "radius"),
+        "learnt from": "the first labels without their ignored band" if learned else "nothing",
+        **_chosen(config, *(("epochs", "scale", "levels", "radius") if learned else ("contrast",))),
         "walk": _chosen(run.config("spread"), "steps", "radius", "beta", "damped"),
     }
 

@@ -17,7 +17,7 @@ from stages.nets.streams import one_thread
 from tests.stages.conftest import CLASSES, SIZE, TinyRun
 from tests.stages.test_walk import resized
 
-SMALL: dict[str, Any] = {"epochs": 2, "width": 8, "batch_size": 4, "scale": 1.0}
+SMALL: dict[str, Any] = {"kind": "learned", "epochs": 2, "width": 8, "batch_size": 4, "scale": 1.0}
 
 
 def run(given: TinyRun, out: Path, context: Context | None = None, **changes: Any) -> Path:
@@ -107,17 +107,34 @@ def test_ignored_pixels_tell_nothing(looked: TinyRun, tmp_path: Path) -> None:
     """What is ignored in labels/ may say anything in labels/full: no pair is of it."""
     for path in looked.inputs["labels"].glob("*.png"):
         write_label(path, np.full(SIZE, 255, np.uint8), CLASSES)
-    with pytest.raises(ValueError, match=r"no label shows two classes.*--edges\.epochs 0"):
+    with pytest.raises(ValueError, match=r"no label shows two classes.*--edges\.kind image"):
         run(looked, tmp_path / "edges")
 
 
+def test_changes_of_colour_need_neither_network_nor_labels(
+    tiny_run: TinyRun, tmp_path: Path
+) -> None:
+    kept = {"index": tiny_run.inputs["index"]}
+    given = replace(tiny_run, inputs=kept)
+    found = contents(run(given, tmp_path / "soft", kind="image", contrast=200.0))
+    assert len(found) == 6
+    assert {Path(name).suffix for name in found} == {".png"}
+    sharp = run(given, tmp_path / "sharp", kind="image", contrast=20.0)
+    for name in found:
+        soft, hard = read_grey(tmp_path / "soft" / name), read_grey(sharp / name)
+        assert soft.shape == map_size(SIZE)
+        assert (hard >= soft).all()
+        assert hard.mean() > soft.mean()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (40, 9)])
+@pytest.mark.parametrize("kind", ["learned", "image"])
 def test_a_photo_smaller_than_a_cell(
-    looked: TinyRun, tmp_path: Path, size: tuple[int, int]
+    looked: TinyRun, tmp_path: Path, size: tuple[int, int], kind: str
 ) -> None:
     identity = resized(looked, size)
     write_label(looked.inputs["labels"] / f"{identity}.png", np.zeros(size, np.uint8), CLASSES)
-    found = read_grey(run(looked, tmp_path / "edges") / f"{identity}.png")
+    found = read_grey(run(looked, tmp_path / "edges", kind=kind) / f"{identity}.png")
     assert found.shape == map_size(size)
 
 

@@ -133,15 +133,17 @@ def test_a_second_look_is_on_the_card_with_what_stood_in_for_masks(tiny_run) -> 
 
 
 def test_learned_boundaries_are_on_the_card(tiny_run) -> None:
-    assert make_card(Run.of(tiny_run.inputs))["learned boundaries"].value == "none"
+    assert make_card(Run.of(tiny_run.inputs))["boundaries"].value == "none"
 
     def made(out: Path) -> None:
         (out / "metrics.jsonl").write_text("{}")
 
-    tiny_run.add("edges", ("index", "classify", "labels"), made, epochs=2, radius=5, seed=7)
+    tiny_run.add(
+        "edges", ("index", "classify", "labels"), made, kind="learned", epochs=2, radius=5, seed=7
+    )
     tiny_run.add("spread", ("index", "edges", "cams"), made, steps=4, beta=4.0)
     card = make_card(Run.of(tiny_run.inputs))
-    said = card["learned boundaries"].value
+    said = card["boundaries"].value
     assert (said["epochs"], said["radius"], said["walk"]) == (2, 5, {"steps": 4, "beta": 4.0})
     assert card["seeds"].value["edges"] == 7
 
