@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from data.files import replacing
-from stages.nets.classifier import Branch, Classifier
+from stages.nets.classifier import Classifier, Mapped
 from stages.nets.segmenter import Segmenter, torch_type
+from stages.nets.tag_loss import Scored
 
 NEEDED = ("onnx", "onnxscript")
 SEEN = (2, 3, 70, 90)
@@ -58,7 +59,7 @@ class TagGraph(nn.Module):
     names = ("tags", "maps")
 
     def __init__(
-        self, classifier: Classifier, *, scored: Branch, mapped: Branch, competition: float
+        self, classifier: Classifier, *, scored: Scored, mapped: Mapped, competition: float
     ) -> None:
         super().__init__()
         self.classifier = with_plain_padding(classifier)
@@ -74,7 +75,7 @@ class TagGraph(nn.Module):
         self, images: UInt8[Tensor, "b 3 h w"]
     ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c hs ws"]]:
         features = self.classifier.features(images)
-        tags = torch.sigmoid(features.mean(dim=(2, 3)) @ self.scored.T)
+        tags = torch.sigmoid(self.classifier.pool(features) @ self.scored.T)
         logits = functional.conv2d(features, self.mapped[:, :, None, None])
         maps = torch.relu(logits)
         if self.competition > 0:
@@ -82,10 +83,19 @@ class TagGraph(nn.Module):
         return tags, maps
 
 
-def weights_of(classifier: Classifier, branch: Branch) -> Float[Tensor, "c d"]:
-    """The weights of `branch`; linear ones where there is no graph, as in `Logits.of`."""
-    found = classifier.class_weights("linear" if classifier.graph is None else branch)
-    return found.detach().clone()
+def weights_of(classifier: Classifier, branch: Scored | Mapped) -> Float[Tensor, "c d"]:
+    """The weights of `branch`; linear ones where there is no graph, as in `Logits.of`.
+
+    Raises ValueError for branches with nodes, which are no weights over features.
+    """
+    nodes = classifier.nodes is not None
+    if branch in ("nodes", "readout") or (nodes and branch == "fused"):
+        raise ValueError(
+            f"the branch {branch} of this classifier cannot be written as ONNX, it has nodes: "
+            "train with --classify.nodes.graph none, or score tags and make maps by linear weights"
+        )
+    plain = branch in ("graph", "fused") and classifier.graph is None
+    return classifier.class_weights("linear" if plain else branch).detach().clone()
 
 
 def with_plain_padding(network: nn.Module) -> Any:
