@@ -1,5 +1,6 @@
 """All engines give the same labels, on any photo; numba's absence is said and survived."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -92,6 +93,32 @@ def test_a_stream_names_the_photo_that_fails(backend):
     items.append(items[0]._replace(probabilities=-items[0].probabilities, name="bad one"))
     with pytest.raises(ValueError, match=r"bad one: .*negative"):
         list(refine_many(items, CrfParameters(backend=backend), workers=2, device="cpu"))
+
+
+PLAIN = """
+from safetensors.numpy import load_file
+from stages.crf.refine import refine
+from tests.stages.crf.cases import GOLDEN, Case
+stored = load_file(GOLDEN)
+for case in (Case("A", 3, (12, 15)), Case("B", 5, (9, 12))):
+    q = refine(case.photo(), case.probabilities(), case.parameters)
+    answer = stored[case.name]
+    print((q.argmax(axis=0) == answer.argmax(axis=0)).all(), abs(q - answer).max() < 1e-3)
+"""
+
+
+def test_a_processor_without_wide_vectors_gives_the_same():
+    """No AVX-512, no AVX, no fused multiplication: LLVM splits the vectors."""
+    done = subprocess.run(
+        [sys.executable, "-c", PLAIN],
+        cwd=ROOT,
+        env=os.environ | {"NUMBA_CPU_NAME": "generic"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True"] * 4
 
 
 WITHOUT = """

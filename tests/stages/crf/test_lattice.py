@@ -112,6 +112,22 @@ def test_frozen_mode_is_exact_where_nothing_is_sure():
     assert (refine(PHOTO, SCORES, unsure) == refine(PHOTO, SCORES, frozen)).all()
 
 
+@pytest.mark.parametrize("mode", ["exact", "frozen"])
+@pytest.mark.parametrize(("groups", "labels"), [(3, 2), (7, 2), (3, 4), (4, 3), (2, 9)])
+def test_labellings_side_by_side_are_those_one_by_one(groups, labels, mode):
+    """Up to 12 numbers a pixel go through one pass, the rest through the next."""
+    case = Case("A", labels, (30, 41))
+    powers = np.linspace(0.6, 3, groups, dtype=np.float32)[:, None, None, None]
+    scores = case.probabilities() ** powers
+    lattice = Lattice(case.photo(), CrfParameters(set="psa_seam", mode=mode))
+    found = lattice.refine(scores)
+    alone = np.stack([lattice.refine(each) for each in scores])
+    if mode == "exact":
+        assert (found == alone).all()
+    else:  # a pixel is skipped where it is sure in all labellings of a pass
+        assert (found.argmax(axis=1) == alone.argmax(axis=1)).mean() >= 0.9999
+
+
 def test_scores_of_half_precision_may_be_zero():
     image = np.zeros((3, 4, 3), np.uint8)
     scores = np.zeros((2, 3, 4), np.float16)
