@@ -1,6 +1,9 @@
 """Flags of a recipe: which there are, what they mean, and a recipe changed by them."""
 
+import contextlib
+import io
 import json
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,6 +17,8 @@ from pydantic.fields import FieldInfo
 from pipeline.graph import unknown
 
 Recipe = TypeVar("Recipe", bound=BaseModel)
+BOX = "\N{BOX DRAWINGS LIGHT HORIZONTAL}╭╰"
+"""What lines of the parser's box begin with that say nothing."""
 
 
 class UsageError(ValueError):
@@ -60,10 +65,14 @@ def changed(
         raise UsageError(f"what is {given[0]!r}? Commands come first, settings start with --")
     import tyro
 
+    boxed = io.StringIO()
     try:
-        return tyro.cli(type(recipe), args=given, default=recipe, prog="settings")
+        with contextlib.redirect_stderr(boxed):
+            return tyro.cli(type(recipe), args=given, default=recipe, prog="settings")
     except ValidationError as error:
         raise UsageError(_explained(error)) from None
+    except SystemExit:
+        raise UsageError(_unboxed(boxed.getvalue())) from None
 
 
 def restored(recipe: Recipe, values: Mapping[str, Any]) -> tuple[Recipe, list[str]]:
@@ -225,6 +234,17 @@ def _explained(error: ValidationError) -> str:
     name = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return f"setting {name or error.title} = {first['input']!r}: {first['msg']}{more}"
+
+
+def _unboxed(text: str) -> str:
+    """The parser's box as one line; of settings that do not go together, what their model says."""
+    lines = (line.strip("\N{BOX DRAWINGS LIGHT VERTICAL} ") for line in text.splitlines())
+    said = " ".join(line for line in lines if line and line[0] not in BOX)
+    if found := re.search(r"Value error, (.*?) \[type=", said):
+        return found.group(1)
+    if found := re.search(r"Error parsing (\S+): .*? for \w+ ([\w.]+) (.*?) \[type=", said):
+        return f"setting {found.group(1)}.{found.group(2)}: {found.group(3)}"
+    return re.split(" For full helptext| Argument helptext", said)[0]
 
 
 def _limits(info: FieldInfo) -> str:
