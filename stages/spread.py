@@ -24,7 +24,7 @@ VERSION = 1
 class Config(BaseModel, frozen=True, extra="forbid"):
     """Settings of the walk between learned boundaries."""
 
-    steps: int = Field(4, ge=0, le=1000, description="steps of the walk; IRN takes 256 of its maps")
+    steps: int = Field(8, ge=0, le=1000, description="steps of the walk; IRN takes 256 of its maps")
     radius: int = Field(
         5, ge=2, le=20, description="a step reaches places less than this apart, in 4 pixels"
     )
