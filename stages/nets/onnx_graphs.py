@@ -6,19 +6,21 @@ Needs `pip install -e '.[onnx]'`. The exporter is torch's own (torch.export).
 import copy
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer, UInt8
+from jaxtyping import Float, Int64, Integer, UInt8
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
 from torch.nn import functional
 
 from data.files import replacing
+from stages.nets.class_embedding import ClassEmbedding
 from stages.nets.classifier import Classifier, Mapped
 from stages.nets.segmenter import Segmenter, torch_type
 from stages.nets.tag_loss import Scored
@@ -115,6 +117,8 @@ def _replace(module: nn.Module) -> None:
     for name, child in module.named_children():
         if isinstance(child, Conv2dSame):
             setattr(module, name, _padded(child))
+        elif isinstance(child, ClassEmbedding):
+            setattr(module, name, OpenEmbedding(child))
         else:
             _replace(child)
 
@@ -135,6 +139,52 @@ def _padded(conv: Conv2dSame) -> nn.Sequential:
     plain.load_state_dict(conv.state_dict())
     sides = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
     return nn.Sequential(nn.ZeroPad2d(sides), plain)
+
+
+class OpenEmbedding(nn.Module):
+    """A `ClassEmbedding` whose means are matrix products.
+
+    The exporter freezes the windows of an adaptive mean at the size of its example. All grids go
+    through one product: every operation costs the exporter a part of a second.
+    """
+
+    def __init__(self, embedding: ClassEmbedding) -> None:
+        super().__init__()
+        self.project = embedding.project
+        cells = [(place, side) for side in embedding.grids for place in range(side)]
+        # Of the product, which crosses the rows of every grid with the columns of every other.
+        pairs = [row * len(cells) + column for row, column in _of_one_grid(embedding.grids)]
+        self.register_buffer("cells", torch.tensor(cells).T[:, :, None])
+        self.register_buffer("pairs", torch.tensor(pairs))
+
+    cells: Tensor
+    pairs: Tensor
+
+    def forward(self, masks: Float[Tensor, "b k h w"]) -> Float[Tensor, "b k width"]:
+        rows, columns = shares(masks.shape[2], self.cells), shares(masks.shape[3], self.cells)
+        means = (rows @ masks @ columns.T).flatten(2)
+        return self.project(means.index_select(2, self.pairs))
+
+
+def _of_one_grid(grids: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Row and column of each cell of each grid, counted through all grids."""
+    start = 0
+    for side in grids:
+        places = range(start, start + side)
+        yield from product(places, places)
+        start += side
+
+
+def shares(length: int, cells: Int64[Tensor, "2 n 1"]) -> Float[Tensor, "n length"]:
+    """What each of `length` pixels gives to each adaptive mean along one axis.
+
+    cells: (i, side) of each. Cell i is the mean of the pixels from floor(i length / side) to below
+    ceil((i + 1) length / side), as in `adaptive_avg_pool2d`.
+    """
+    place, side = cells
+    end = side * torch.arange(1, length + 1)
+    inside = (end > place * length) & (end - side < (place + 1) * length)
+    return inside / inside.sum(dim=1, keepdim=True)
 
 
 def write_onnx(path: Path, graph: SegmentationGraph | TagGraph) -> float | None:
