@@ -87,7 +87,6 @@ def test_a_graph_gives_what_its_network_gives(exported, head: str) -> None:
     assert differences[head] < 1e-4
     session = onnxruntime.InferenceSession(str(home / f"{head}.onnx"))
     segmenter = load_segmenter(home / head)
-    seen = set()
     for shape in ((1, 3, 32, 32), (3, 3, 45, 61), (2, 3, 130, 50)):
         images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
         labels, logits = session.run(["labels", "logits"], {"images": images})
@@ -95,8 +94,7 @@ def test_a_graph_gives_what_its_network_gives(exported, head: str) -> None:
         wanted = in_full(segmenter, torch.from_numpy(images))
         assert np.abs(logits - wanted.numpy()).max() < 1e-4
         assert (labels == segmenter.predict(torch.from_numpy(images)).numpy()).mean() > 0.999
-        seen |= {*np.unique(labels)}
-    assert len(seen) > 1
+        assert wanted.std() > 0.01  # no constant is compared
 
 
 def in_full(segmenter: Segmenter, images: torch.Tensor) -> torch.Tensor:
