@@ -62,24 +62,26 @@ def features(classify: Classify) -> list[Stage]:
 
 
 def labelling(recipe: Recipe) -> list[Stage]:
-    """From activation maps to labels: walk, second look and learned boundaries where wanted."""
-    stages, scores, seen = [], "cams", {"index": "index", "masks": "masks", "cams": "cams"}
+    """From activation maps to labels: walk, further looks and boundaries where wanted."""
+    stages, maps, seen = [], "cams", {"index": "index", "masks": "masks", "cams": "cams"}
     if recipe.walk.steps:
-        scores = seen["walk"] = "walk"
+        maps = seen["walk"] = "walk"
         stages.append(
             Stage("walk", "stages.walk", "walk", recipe.walk, ("index", "classify", "cams"))
         )
-    reads = {"index": "index", "cams": scores}
-    if recipe.rescore.rounds or recipe.edges.kind == "learned":
-        first = Stage("labels-first", "stages.labels", "labels", recipe.labels, reads)
-        stages.append(first)
-        seen["first"] = first.name
-    learnt = {"index": "index", "classify": "classify", "labels": "labels-first"}
-    if recipe.rescore.rounds:
-        looked = learnt | {"cams": scores}
-        scores = seen["rescore"] = "rescore"
-        stages.append(Stage("rescore", "stages.rescore", "rescore", recipe.rescore, looked))
-        reads = reads | {"cams": scores, "before": "labels-first"}
+    reads, scores, learnt = {"index": "index", "cams": maps}, maps, {"index": "index"}
+    rounds = recipe.rescore.rounds
+    for place in range(max(rounds, recipe.edges.kind == "learned")):
+        number = ("first", "second")[place]
+        before = seen[number] = f"labels-{number}"
+        stages.append(Stage(before, "stages.labels", "labels", recipe.labels, reads))
+        learnt = {"index": "index", "classify": "classify", "labels": before}
+        if rounds:
+            scores = "rescore" if place + 1 == rounds else f"rescore-{number}"
+            looked = learnt | {"cams": maps}
+            stages.append(Stage(scores, "stages.rescore", "rescore", recipe.rescore, looked))
+            seen[scores] = scores
+            reads = {"index": "index", "cams": scores, "before": before}
     if recipe.edges.kind != "none":
         walked = {"index": "index", "edges": "edges", "cams": scores}
         seen["spread"] = "spread"

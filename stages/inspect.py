@@ -3,7 +3,7 @@
     python run_pipeline.py --only inspect
 
 Reads the artifacts of `index`, `masks`, `cams` and `labels`, and those of `walk`, `rescore`,
-`spread` and the first labels where the run has them; writes
+`spread` and the labels before the last where the run has them; writes
 
 - quality.json: every figure over the whole train split, with the card that it needs (split, hash of
   the masks, number of photos, definition of the metric, how each threshold was chosen);

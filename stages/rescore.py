@@ -1,4 +1,4 @@
-"""A second look: what the labels so far have in common, scored at every place of each photo.
+"""A second look, or a third: what the labels so far have in common, scored at every place.
 
     python run_pipeline.py --from rescore --rescore.pixels.epochs 8
 
@@ -32,7 +32,13 @@ VERSION = 1
 class Config(BaseModel, frozen=True, extra="forbid"):
     """Settings of the second look."""
 
-    rounds: int = Field(0, ge=0, le=1, description="0 leaves the stage and its first labels out")
+    rounds: int = Field(
+        0,
+        ge=0,
+        le=2,
+        description="looks, each at the labels of the round before; 0 leaves the stage and its "
+        "first labels out",
+    )
     scales: tuple[PositiveFloat, ...] = Field(
         (1.0, 2.0), min_length=1, description="factors of the photo's size; logits are averaged"
     )

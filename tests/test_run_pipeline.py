@@ -254,8 +254,24 @@ def test_boundaries_stand_right_before_the_labels(rounds: int, kind: str) -> Non
     assert set(pipeline.names) == set(plain.names) | added
 
 
-def test_every_stage_of_a_recipe_is_known_to_the_report() -> None:
-    assert set(labelled(2, 1, edges="learned").names) - {"report"} <= set(STAGES)
+def test_each_look_learns_from_the_labels_before_it() -> None:
+    pipeline = labelled(2, 2, edges="learned")
+    told = {"index": "index", "classify": "classify", "cams": "walk"}
+    assert pipeline.stage("rescore-first").reads == {**told, "labels": "labels-first"}
+    assert pipeline.stage("rescore").reads == {**told, "labels": "labels-second"}
+    assert pipeline.stage("edges").reads["labels"] == "labels-second"
+    reads = pipeline.stage("labels-second").reads
+    assert reads == {"index": "index", "cams": "rescore-first", "before": "labels-first"}
+    assert pipeline.stage("spread").reads["cams"] == "rescore"
+    assert pipeline.stage("labels").reads["before"] == "labels-second"
+    names = ("walk", "first", "rescore-first", "second", "rescore", "spread", "labels")
+    assert set(names) < set(pipeline.stage("inspect").reads)
+    assert not pipeline.below("masks") & set(pipeline.above("labels"))
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_every_stage_of_a_recipe_is_known_to_the_report(rounds: int) -> None:
+    assert set(labelled(2, rounds, edges="learned").names) - {"report"} <= set(STAGES)
 
 
 def test_walk_and_second_look_change_no_key_above_them(tmp_path: Path) -> None:

@@ -20,7 +20,9 @@ from stages.pseudo_label import weighed
 SHOWN = {
     "walk": "activation maps after the walk, cut at their background score",
     "first": "first labels",
-    "rescore": "scores of the second look, before the dense CRF",
+    "rescore-first": "scores of the second look, before the dense CRF",
+    "second": "second labels",
+    "rescore": "scores of the last look, before the dense CRF",
     "spread": "scores shared between boundaries, before the dense CRF",
     "labels": "labels",
 }
@@ -49,8 +51,9 @@ def steps_of(inputs: Mapping[str, Path]) -> list[Step]:
     """The steps among a stage's inputs, in the order of the flow; none where labels are all."""
     final = _threshold(inputs["labels"])
     first = _threshold(inputs["first"]) if "first" in inputs else final
-    scores = {"walk": first, "first": None, "rescore": final, "spread": final, "labels": None}
-    found = [Step(name, inputs[name], scores[name]) for name in SHOWN if name in inputs]
+    second = _threshold(inputs["second"]) if "second" in inputs else final
+    scores = {"walk": first, "rescore-first": second, "rescore": final, "spread": final}
+    found = [Step(name, inputs[name], scores.get(name)) for name in SHOWN if name in inputs]
     return found if len(found) > 1 else []
 
 

@@ -17,6 +17,8 @@ STAGES = (
     "cams",
     "walk",
     "labels-first",
+    "rescore-first",
+    "labels-second",
     "rescore",
     "edges",
     "spread",

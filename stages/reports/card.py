@@ -187,8 +187,8 @@ def _second_look(run: Run, thresholds: Mapping[str, Any]) -> Any:
     if "rescore" not in run:
         return "none"
     return {
-        "learnt from": "the first labels, by a linear classifier of places",
-        **_chosen(run.config("rescore"), "scales", "levels", "steps"),
+        "learnt from": "the labels before, by a linear classifier of places",
+        **_chosen(run.config("rescore"), "rounds", "scales", "levels", "steps"),
         "factor on the background": thresholds.get("threshold", UNKNOWN),
         "factor chosen by": thresholds.get("chosen", UNKNOWN),
         "masks used": thresholds.get("masks_used", UNKNOWN),
@@ -202,7 +202,7 @@ def _boundaries(run: Run) -> Any:
     config = run.config("edges")
     learned = config.get("kind") == "learned"
     return {
-        "learnt from": "the first labels without their ignored band" if learned else "nothing",
+        "learnt from": "the labels so far without their ignored band" if learned else "nothing",
         **_chosen(config, *(("epochs", "scale", "levels", "radius") if learned else ("contrast",))),
         "walk": _chosen(run.config("spread"), "steps", "radius", "beta", "damped"),
     }

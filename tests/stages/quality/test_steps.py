@@ -31,7 +31,10 @@ def added(run: TinyRun, folder: Path) -> dict[str, Path]:
     (first / "thresholds.json").write_text(json.dumps({"threshold": 0.5}))
     (first / "full").symlink_to(run.inputs["labels"] / "full")
     (run.inputs["labels"] / "thresholds.json").write_text(json.dumps({"threshold": 1.5}))
-    return {**run.inputs, **{name: folder / name for name in ("walk", "first", "rescore", "spread")}}
+    return {
+        **run.inputs,
+        **{name: folder / name for name in ("walk", "first", "rescore", "spread")},
+    }
 
 
 def photos_of(run: TinyRun):
@@ -57,6 +60,14 @@ def test_steps_come_in_the_order_of_the_flow(tiny_run: TinyRun, tmp_path: Path) 
     ]
     walked = {name: path for name, path in inputs.items() if name in ("index", "walk", "labels")}
     assert [(s.name, s.background) for s in steps_of(walked)] == [("walk", 1.5), ("labels", None)]
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "thresholds.json").write_text(json.dumps({"threshold": 2.5}))
+    more = inputs | {"rescore-first": inputs["rescore"], "second": second}
+    assert [(step.name, step.background) for step in steps_of(more)][2:4] == [
+        ("rescore-first", 2.5),
+        ("second", None),
+    ]
     again = {name: path for name, path in inputs.items() if name != "walk"}
     assert [step.name for step in steps_of(again)] == ["first", "rescore", "spread", "labels"]
     assert steps_of(tiny_run.inputs) == []

@@ -129,7 +129,7 @@ def test_a_second_look_is_on_the_card_with_what_stood_in_for_masks(tiny_run) -> 
     look = card["second look at the labels"].value
     assert (look["masks used"], look["factor on the background"]) == (0, 1.4)
     assert look["factor chosen by"] == "agreement"
-    assert "first labels" in look["learnt from"]
+    assert "the labels before" in look["learnt from"]
 
 
 def test_learned_boundaries_are_on_the_card(tiny_run) -> None:
