@@ -156,8 +156,8 @@ def _data(case: Case, folder: Path, made: dict[str, Cost]) -> Iterator[Finding]:
     if manifest is None:
         return
     yield from doctor.check_photos(manifest, read_problems(place))
-    if case.recipe.graph.vectors is not None and not case.recipe.graph.vectors.is_dir():
-        yield doctor.check_graph_file(manifest.classes, case.recipe.graph.vectors)
+    for path in case.recipe.graph.class_files():
+        yield doctor.check_graph_file(manifest.classes, path)
     yield from _masks(case, folder, manifest, made)
 
 
