@@ -78,7 +78,7 @@ def labelling(recipe: Recipe) -> list[Stage]:
         learnt = {"index": "index", "classify": "classify", "labels": before}
         if rounds:
             scores = "rescore" if place + 1 == rounds else f"rescore-{number}"
-            looked = learnt | {"cams": maps}
+            looked = learnt | {"cams": maps} | ({"first": "labels-first"} if place else {})
             stages.append(Stage(scores, "stages.rescore", "rescore", recipe.rescore, looked))
             seen[scores] = scores
             reads = {"index": "index", "cams": scores, "before": before}

@@ -3,10 +3,11 @@
     python run_pipeline.py --from rescore --rescore.pixels.epochs 8
 
 Reads the artifacts of `index` (train photos and tags), `classify` (its backbone), `cams` (the maps
-that the labels were made from) and `labels` (the labels so far); no mask is read. A linear
-classifier learns the labels so far from the backbone's features. Its probabilities, between a
-photo's own tags and the background, times the scores of the maps, shared once more between places
-that look alike, are the new scores. Writes
+that the labels were made from), `labels` (the labels so far) and, where those are not the first,
+`first` (whose background score is that of the maps); no mask is read. A linear classifier learns
+the labels so far from the backbone's features. Its probabilities, between a photo's own tags and
+the background, times the scores of the maps, shared once more between places that look alike, are
+the new scores. Writes
 
 - <id>.npz, a photo each: probabilities of the photo's classes and of the background;
 - pixels.safetensors: the linear classifier.
@@ -73,7 +74,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     device = pick_device(context.device)
     backbone = load_backbone(inputs["classify"]).to(device)
     path = out / "pixels.safetensors"
-    background = background_score(inputs["labels"])
+    background = background_score(inputs["first"] if "first" in inputs else inputs["labels"])
     if not path.exists():
         made = trained(config, manifest, backbone, labels=inputs["labels"], context=context)
         save_pixel_classifier(path, made)

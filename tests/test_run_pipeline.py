@@ -258,7 +258,8 @@ def test_each_look_learns_from_the_labels_before_it() -> None:
     pipeline = labelled(2, 2, edges="learned")
     told = {"index": "index", "classify": "classify", "cams": "walk"}
     assert pipeline.stage("rescore-first").reads == {**told, "labels": "labels-first"}
-    assert pipeline.stage("rescore").reads == {**told, "labels": "labels-second"}
+    last = {**told, "labels": "labels-second", "first": "labels-first"}
+    assert pipeline.stage("rescore").reads == last
     assert pipeline.stage("edges").reads["labels"] == "labels-second"
     reads = pipeline.stage("labels-second").reads
     assert reads == {"index": "index", "cams": "rescore-first", "before": "labels-first"}

@@ -14,6 +14,7 @@ from data.manifest import Manifest
 from pipeline.context import Context
 from stages import labels, rescore, rescoring
 from stages.nets.streams import one_thread
+from stages.normalisation import PROBABILITIES
 from tests.stages.conftest import CLASSES, SIZE, TinyRun
 from tests.stages.test_cams import files
 from tests.stages.test_walk import resized
@@ -173,3 +174,20 @@ def test_the_last_labels_are_made_of_the_new_scores(looked: TinyRun, tmp_path: P
     assert "without masks" in said["chosen"]
     assert str(said["threshold"]) in said["agreement"]
     assert len(list((out / "full").rglob("*.png"))) == 6
+
+
+def test_a_third_look_takes_the_background_score_of_the_first_labels(
+    looked: TinyRun, tmp_path: Path
+) -> None:
+    """The number of the labels that it learns from is a factor on probabilities, no such score."""
+    alone = run(looked, tmp_path / "alone")
+    second = tmp_path / "second"
+    second.mkdir()
+    (second / "full").symlink_to(looked.inputs["labels"] / "full")
+    said = {"threshold": 4.0, "normalisation": PROBABILITIES}
+    (second / "thresholds.json").write_text(json.dumps(said))
+    inputs = {**looked.inputs, "labels": second}
+    with pytest.raises(ValueError, match="take the first labels"):
+        run(replace(looked, inputs=inputs), tmp_path / "refused")
+    inputs["first"] = looked.inputs["labels"]
+    assert files(run(replace(looked, inputs=inputs), tmp_path / "third")) == files(alone)
