@@ -118,14 +118,14 @@ def _background(inputs: Mapping[str, Path], photos: "Sequence[Photo]") -> "Backg
     """The background score that raw activation maps are looked at with.
 
     It is that of the labels that were made from these maps; where a walk changed the maps before,
-    it is Li's, as if there had been none, or, where Li's knows no threshold, that of the walk.
+    it is Li's, as if there had been none, or, where Li's knows no threshold, that of the labels.
     """
     from stages.quality.summary import Background
     from stages.thresholds import li, read_histogram
 
     first = inputs["first"] if "first" in inputs else inputs["labels"]
     said = json.loads((first / "thresholds.json").read_text(encoding="utf-8"))
-    if "walk" in inputs:
+    if "walk" in inputs or ("spread" in inputs and "first" not in inputs):
         counts = read_histogram(inputs["cams"] / f"{photo.id}.npz" for photo in photos)
         try:
             chosen = "Li's minimum cross entropy over these maps, without masks"

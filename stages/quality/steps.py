@@ -1,4 +1,4 @@
-"""How good the labels are after each step on their way: walk, first labels, second look."""
+"""How good labels are after each step on their way: walk, further looks, boundaries."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -53,7 +53,10 @@ def steps_of(inputs: Mapping[str, Path]) -> list[Step]:
     first = _threshold(inputs["first"]) if "first" in inputs else final
     second = _threshold(inputs["second"]) if "second" in inputs else final
     scores = {"walk": first, "rescore-first": second, "rescore": final, "spread": final}
-    found = [Step(name, inputs[name], scores.get(name)) for name in SHOWN if name in inputs]
+    # Without first labels no background score belongs to maps that are spread afterwards.
+    unscored = {"walk"} if "spread" in inputs and "first" not in inputs else set()
+    names = [name for name in SHOWN if name in inputs and name not in unscored]
+    found = [Step(name, inputs[name], scores.get(name)) for name in names]
     return found if len(found) > 1 else []
 
 

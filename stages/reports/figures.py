@@ -39,7 +39,7 @@ def headline(run: Run) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     quality = run.json("inspect", "quality.json")
     if quality:
-        found |= _of_labels(quality, walked="walk" in run)
+        found |= _of_labels(quality, walked=_walked(run))
     found |= _of_networks(run)
     tags = run.json("classify", "scores.json")
     if tags:
@@ -79,6 +79,11 @@ def _of_networks(run: Run) -> dict[str, dict[str, Any]]:
             value = scores.get("miou_all_background")
             trivial = _figure("Trivial labelling", value, said, "floor", NETWORK)
     return {**found, "trivial": trivial} if "network" in found else found
+
+
+def _walked(run: Run) -> bool:
+    """Whether no label was cut from raw maps: all were made of what a walk left of them."""
+    return "walk" in run or ("spread" in run and "labels-first" not in run)
 
 
 def _of_labels(quality: Mapping[str, Any], *, walked: bool) -> dict[str, dict[str, Any]]:
@@ -152,7 +157,7 @@ def _sweep(run: Run) -> Chart | None:
     curves = quality["curves"]
     marks = [Mark("best, chosen with masks", quality["threshold_best"], quality["miou_cam_best"])]
     if quality["miou_cam"] is not None:
-        used = "chosen without masks" if "walk" in run else "used for the labels"
+        used = "chosen without masks" if _walked(run) else "used for the labels"
         marks.insert(0, Mark(used, quality["threshold"], quality["miou_cam"]))
     return line_chart(
         [Series("raw CAM", curves["threshold"], curves["miou_cam"])],

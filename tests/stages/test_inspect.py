@@ -132,7 +132,7 @@ def test_a_label_of_another_size_is_named(tiny_run, tmp_path: Path) -> None:
 
 def stepped(run, folder: Path, *names: str) -> dict[str, Path]:
     """The inputs of a run with these steps: the run's own maps and labels in their place."""
-    own = {"walk": "cams", "rescore": "cams", "first": "labels"}
+    own = {"walk": "cams", "rescore": "cams", "spread": "cams", "first": "labels"}
     for name in names:
         shutil.copytree(run.inputs[own[name]], folder / name)
     if "rescore" in names:
@@ -160,6 +160,17 @@ def test_raw_maps_are_cut_at_a_score_of_their_own(tiny_run, tmp_path: Path) -> N
     figures, _ = inspected(walked, tmp_path / "walked")
     assert 0 < figures["threshold"] < 1
     assert figures["threshold_chosen"].startswith("Li's")
+
+
+def test_a_score_of_maps_spread_between_boundaries_is_none_of_raw_maps(
+    tiny_run, tmp_path: Path
+) -> None:
+    spread = replace(tiny_run, inputs=stepped(tiny_run, tmp_path / "a", "spread"))
+    figures, _ = inspected(spread, tmp_path / "alone")
+    assert figures["threshold_chosen"].startswith("Li's")
+    both = replace(tiny_run, inputs=stepped(tiny_run, tmp_path / "b", "first", "spread"))
+    figures, _ = inspected(both, tmp_path / "both")
+    assert figures["threshold_chosen"] == "by hand"
 
 
 def test_maps_that_know_no_threshold_take_that_of_the_walk(tiny_run, tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def test_steps_come_in_the_order_of_the_flow(tiny_run: TinyRun, tmp_path: Path) 
     again = {name: path for name, path in inputs.items() if name != "walk"}
     assert [step.name for step in steps_of(again)] == ["first", "rescore", "spread", "labels"]
     assert steps_of(tiny_run.inputs) == []
+    alone = {name: inputs[name] for name in ("index", "walk", "spread", "labels")}
+    assert [step.name for step in steps_of(alone)] == ["spread", "labels"]
 
 
 def test_each_step_is_scored_as_one_confusion(tiny_run: TinyRun, tmp_path: Path) -> None:
