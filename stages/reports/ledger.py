@@ -11,7 +11,7 @@ from stages.reports.artifacts import Artifact, Run
 
 SCORING = frozenset({"inspect", "evaluate", "report", "segment-masks", "evaluate-masks"})
 """Stages that may look at masks: they score, or are the upper bound, which is shown as such."""
-TRAINED = frozenset({"classify", "rescore", "edges", "segment"})
+TRAINED = frozenset({"classify", "rescore-first", "rescore", "edges", "segment-first", "segment"})
 """Stages that fit weights; any other stage would use masks to choose something."""
 
 

@@ -28,7 +28,9 @@ def test_a_stage_that_chooses_by_masks_is_counted(tiny_run, seen: str) -> None:
     assert not found.clean
 
 
-@pytest.mark.parametrize("stage", ["classify", "rescore", "edges", "segment"])
+@pytest.mark.parametrize(
+    "stage", ["classify", "rescore-first", "rescore", "edges", "segment-first", "segment"]
+)
 def test_a_stage_that_trains_on_masks_counts_those_of_train(tiny_run, stage: str) -> None:
     tiny_run.add(stage, ("index", "graph", "masks"), nothing)
     found = ledger(Run.of(tiny_run.inputs))
