@@ -95,9 +95,6 @@ class Views:
     maps: bool = False
     """Also the whole map at the photo's own size and, with `flip`, that of its mirror image."""
 
-    def __len__(self) -> int:
-        return len(self.scales) * (1 + self.flip)
-
 
 def pooled_views(
     classifier: Classifier,
@@ -131,7 +128,7 @@ def pooled_views(
         sized = {scale: resized(images, scale) for scale in views.scales}
         kept = {scale: views.maps and scale == 1.0 for scale in sized}
         found = [look(image, kept[scale]) for scale, image in sized.items()]
-        own = views.scales.index(1.0) if 1.0 in sized else None
+        own = list(sized).index(1.0) if 1.0 in sized else None
         plain = look(images, views.maps) if own is None else found[own]
         if views.flip:
             found += [look(image.flip(-1), kept[scale]) for scale, image in sized.items()]

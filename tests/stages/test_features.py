@@ -134,3 +134,9 @@ def test_a_damaged_file_is_named(tiny_run: TinyRun, tmp_path: Path) -> None:
     file_of(out, photos[0]).write_bytes(b"{}")
     with pytest.raises(ValueError, match=r"\.safetensors holds no plain features"):
         read_pooled(out, photos, "plain")
+
+
+def test_a_scale_given_twice_is_one(tiny_run: TinyRun, tmp_path: Path) -> None:
+    once = run(tiny_run, tmp_path / "once", scales_head=(1.5, 1.0))
+    twice = run(tiny_run, tmp_path / "twice", scales_head=(1.5, 1.5, 1.0))
+    assert contents(twice) == contents(once)
