@@ -1,4 +1,4 @@
-"""Where does one class end and another begin? A boundary network learns it from the first labels.
+"""Where does one class end and another begin? A boundary network learns it from the labels so far.
 
     python run_pipeline.py --recipe voc-cpu --until labels --edges.kind learned
 
@@ -30,11 +30,11 @@ VERSION = 1
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    """Settings of the learned boundaries."""
+    """Settings of the boundaries."""
 
     kind: Literal["none", "learned", "image"] = Field(
         "none",
-        description="boundaries between classes, learned from the first labels, or changes of "
+        description="boundaries between classes, learned from the labels so far, or changes of "
         "colour; none leaves the stage out, and `spread` with it",
     )
     contrast: float = Field(

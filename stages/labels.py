@@ -3,7 +3,8 @@
     python run_pipeline.py --from labels --labels.crf.set psa_seam --labels.crf.iterations 5
 
 Reads the artifacts of `index` (photos and tags) and `cams` (activation maps, or the probabilities
-of `rescore`, with the labels of the round before as `before`); never a mask. Writes, a photo each,
+of `rescore`, with the labels of the round before as `before`; either as `spread` left them); never
+a mask. Writes, a photo each,
 
 - <id>.png: labels to train on, palette PNG, 0 background, 1..C classes, 255 ignored;
 - full/<id>.png: the complete labelling, nothing ignored, on which quality is measured;

@@ -35,7 +35,7 @@ class Recipe(BaseModel, frozen=True, extra="forbid"):
     cams: Cams = Field(Cams(), description="class activation maps")
     walk: Walk = Field(Walk(), description="activation maps shared between places alike")
     labels: Labels = Field(Labels(), description="pseudo-labels")
-    rescore: Rescore = Field(Rescore(), description="a second look at the labels so far")
+    rescore: Rescore = Field(Rescore(), description="further looks at the labels so far")
     edges: Edges = Field(Edges(), description="boundaries between classes")
     spread: Spread = Field(Spread(), description="scores shared between boundaries")
     inspect: Inspect = Field(Inspect(), description="quality of the pseudo-labels")

@@ -31,7 +31,7 @@ VERSION = 1
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    """Settings of the second look."""
+    """Settings of the second look, and of the third."""
 
     rounds: int = Field(
         0,

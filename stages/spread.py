@@ -1,10 +1,11 @@
 """Scores shared between places of a photo unless a boundary lies between them.
 
-    python run_pipeline.py --recipe voc-cpu --edges.kind learned --from spread --spread.steps 8
+    python run_pipeline.py --recipe voc-cpu --edges.kind learned --from spread --spread.steps 4
 
 Reads the artifacts of `index` (train photos), `edges` (boundary maps) and `cams` (activation maps,
-or the probabilities of `rescore`); no network runs and no mask is read. Writes <id>.npz, a photo
-each: the same scores after the walk, in the same form. A photo that has its file is left as it is.
+walked over or not, or the probabilities of `rescore`); no network runs and no mask is read. Writes
+<id>.npz, a photo each: the same scores after the walk, in the same form. A photo that has its file
+is left as it is.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ VERSION = 1
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
-    """Settings of the walk between learned boundaries."""
+    """Settings of the walk between boundaries."""
 
     steps: int = Field(8, ge=0, le=1000, description="steps of the walk; IRN takes 256 of its maps")
     radius: int = Field(

@@ -28,7 +28,7 @@ def stage_rows(run: Run, trusted: Sequence[str] = ()) -> list[dict[str, Any]]:
 
 
 def step_rows(run: Run) -> list[dict[str, Any]]:
-    """mIoU on train of what the labels were on their way; none without walk and second look."""
+    """mIoU on train of what the labels were on their way; none where labels are all."""
     quality = run.json("inspect", "quality.json")
     steps = quality.get("steps", [])
     raw = [{"shown": "raw activation maps", "miou": quality["miou_cam"]}] if steps else []

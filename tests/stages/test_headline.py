@@ -47,14 +47,16 @@ def test_what_needs_masks_is_left_out_where_there_are_none(tmp_path: Path) -> No
 
 
 def test_labels_on_their_way_have_their_lines(tmp_path: Path) -> None:
-    steps = [{"step": name, "miou": value} for name, value in (("walk", 0.41), ("first", 0.44))]
+    found = {"walk": 0.41, "first": 0.44, "second": 0.447}
+    steps = [{"step": name, "miou": value} for name, value in found.items()]
     scores = {"miou": 0.45, "miou_cam": 0.387, "steps": [*steps, {"step": "labels", "miou": 0.45}]}
-    found = {"inspect": _artifact(tmp_path / "inspect", "quality.json", scores)}
-    lines = (headline(found) or "").splitlines()
+    made = {"inspect": _artifact(tmp_path / "inspect", "quality.json", scores)}
+    lines = (headline(made) or "").splitlines()
     assert [line[:15].strip() for line in lines] == [
         "raw CAMs",
         "after the walk",
         "first labels",
+        "second labels",
         "pseudo-labels",
     ]
-    assert [line[15:20].strip() for line in lines] == ["38.7", "41.0", "44.0", "45.0"]
+    assert [line[15:20].strip() for line in lines] == ["38.7", "41.0", "44.0", "44.7", "45.0"]
