@@ -25,10 +25,12 @@ its maps to stay in the cache."""
 class CamMaker:
     """Makes the maps of photos of one size, for one trained classifier.
 
-    M_c(p) = ReLU(w_c . X_p) * softmax_c(w . X_p)^competition, X the last feature map, summed over
-    the scales and over each scale's mirror image (IRN, jiwoon-ahn/irn, step/make_cam.py; without
-    the softmax that is their map). Not normalised. The softmax over all classes lets classes
-    compete for a pixel; 0 leaves it out.
+    M_c(p) = ReLU(w_c . X_p) * softmax_c(w . X_p - m)^competition, X the last feature map, summed
+    over the scales and over each scale's mirror image (IRN, jiwoon-ahn/irn, step/make_cam.py;
+    without the softmax that is their map). Not normalised. The softmax over all classes lets
+    classes compete for a pixel; 0 leaves it out. m_c is the mean score of class c over the train
+    photos that show it: else a class that almost every photo shows, whose score is high everywhere,
+    would take the places of all others.
 
     branch "recam" takes w_c * u_c for the w of M; "readout" what each place adds to the score of
     class c's node, "nodes" how much that class looks at the place (`NodeBranch`). The softmax of
@@ -54,6 +56,8 @@ class CamMaker:
         self.scales, self.flip, self.competition = tuple(scales), flip, competition
         self.branch = branch
         self.weights, self.rivals = _weights(classifier, branch)
+        with torch.no_grad():
+            self.usual = classifier.usual(self.rivals)[:, None, None]
         self.stride = classifier.backbone.strides[-1]
         self.shift = classifier.backbone.shift
 
@@ -138,7 +142,7 @@ class CamMaker:
             if self.competition > 0:
                 same = self.rivals is self.weights
                 rivals = evidence if same else _scored(features, self.rivals)
-                maps = maps * torch.softmax(rivals, dim=1) ** self.competition
+                maps = maps * torch.softmax(rivals - self.usual, dim=1) ** self.competition
         return maps
 
     def _evidence(self, features: Float[Tensor, "b d h w"]) -> Float32[Tensor, "b c h w"]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -46,6 +46,9 @@ class Classifier(nn.Module):
     its own w and G and, in training, its own loss; scores and activation maps are means over the
     levels. f and the weights hold the levels one after the other.
     """
+
+    centres: Tensor
+    """f of a class: see `centre`."""
 
     def __init__(
         self,
@@ -91,6 +94,7 @@ class Classifier(nn.Module):
         if recam:
             with torch.random.fork_rng(devices=[]):
                 self.recam = nn.Linear(sum(self.widths), len(names), bias=False)
+        self.register_buffer("centres", torch.zeros(len(names), sum(self.widths)))
         self.description: dict[str, Any] = {
             "classes": list(names),
             "graph_branch": self.graph is not None,
@@ -165,6 +169,15 @@ class Classifier(nn.Module):
             )
         graph: Tensor = self.graph() / len(self.widths)
         return graph if branch == "graph" else (linear + graph) / 2
+
+    def centre(self, pooled: Float[Tensor, "n d"], tags: Bool[Tensor, "n c"]) -> None:
+        """Keep the mean f of the photos that show each class; 0 for a class that none shows."""
+        shown = tags.to(pooled)
+        self.centres.copy_(shown.T @ pooled / shown.sum(dim=0).clamp_min(1)[:, None])
+
+    def usual(self, weights: Float[Tensor, "c d"]) -> Float[Tensor, " c"]:
+        """The mean score of each class by these weights, over the train photos that show it."""
+        return (weights * self.centres).sum(dim=1)
 
     def groups(
         self,

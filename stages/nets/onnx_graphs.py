@@ -69,19 +69,25 @@ class TagGraph(nn.Module):
         with torch.no_grad():
             self.register_buffer("scored", weights_of(classifier, scored))
             self.register_buffer("mapped", weights_of(classifier, mapped))
+            # As `CamMaker` has it: maps of re-activated weights compete by the linear ones.
+            rivals = weights_of(classifier, "linear" if mapped == "recam" else mapped)
+            self.register_buffer("rivals", rivals)
+            self.register_buffer("usual", classifier.usual(rivals)[:, None, None])
 
     scored: Tensor
     mapped: Tensor
+    rivals: Tensor
+    usual: Tensor
 
     def forward(
         self, images: UInt8[Tensor, "b 3 h w"]
     ) -> tuple[Float[Tensor, "b c"], Float[Tensor, "b c hs ws"]]:
         features = self.classifier.features(images)
         tags = torch.sigmoid(self.classifier.pool(features) @ self.scored.T)
-        logits = functional.conv2d(features, self.mapped[:, :, None, None])
-        maps = torch.relu(logits)
+        maps = torch.relu(functional.conv2d(features, self.mapped[:, :, None, None]))
         if self.competition > 0:
-            maps = maps * torch.softmax(logits, dim=1) ** self.competition
+            logits = functional.conv2d(features, self.rivals[:, :, None, None])
+            maps = maps * torch.softmax(logits - self.usual, dim=1) ** self.competition
         return tags, maps
 
 

@@ -1,6 +1,7 @@
 """How well a classifier names the tags of whole photos: average precision by class and split."""
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +32,28 @@ def tag_scores(
     Whole photos at their own size, one scale, not mirrored. The truth of both splits are tags: no
     mask is read. Numbers are null where a split or a class has no photo. features: where the
     photos' features were kept, if the backbone is still the one that made them.
+
+    On the way the classifier is told the mean features of the classes (`Classifier.centre`).
     """
     branches = _branches(classifier)
     branch = branch if branch in branches else "linear"
 
-    def scored(photos: Sequence[Photo]) -> Logits:
+    photos = manifest.split("train")
+    kept = features if photos else None
+    train = whole_features(classifier, manifest, photos, context=context, features=kept)
+    classifier.centre(train, torch.from_numpy(manifest.tag_matrix(photos)))
+
+    def scored(photos: Sequence[Photo], pooled: Tensor | None) -> Logits:
+        if pooled is not None and classifier.nodes is None:
+            return _scored(classifier, pooled)
         kept = features if photos else None
         return tag_logits(classifier, manifest, photos, context=context, features=kept)
 
-    found = {name: _split(manifest, name, branches, scored) for name in SPLITS}
+    known: dict[Split, Tensor | None] = {"val": None, "train": train}
+    found = {
+        name: _split(manifest, name, branches, partial(scored, pooled=pooled))
+        for name, pooled in known.items()
+    }
     names = manifest.classes.names
     val, train = found["val"], found["train"]
     return {
@@ -54,9 +68,6 @@ def tag_scores(
         "truth": "image-level tags",
         "weights": classifier.backbone.card,
     }
-
-
-SPLITS: tuple[Split, ...] = ("val", "train")
 
 
 def _branches(classifier: Classifier) -> tuple[Scored, ...]:
@@ -80,11 +91,8 @@ def tag_logits(
     classifier.eval()
     device = classifier.linear.weight.device
     if classifier.nodes is None:
-        if features is not None:
-            pooled = read_pooled(features, photos, "plain")
-        else:
-            pooled = plain_features(classifier, manifest, photos, context=context)
-        return _on_cpu(classifier.score(pooled.to(device)))
+        pooled = whole_features(classifier, manifest, photos, context=context, features=features)
+        return _scored(classifier, pooled)
     found: dict[str, Logits] = {}
     for photo, maps in _maps(classifier, manifest, photos, context=context, features=features):
         found[photo.id] = _on_cpu(classifier.judge(maps.to(device)))
@@ -96,6 +104,25 @@ def tag_logits(
         torch.cat(graphs) if graphs else None,
         torch.cat([part.nodes for part in parts if part.nodes is not None]),
     )
+
+
+def whole_features(
+    classifier: Classifier,
+    manifest: Manifest,
+    photos: Sequence[Photo],
+    *,
+    context: Context,
+    features: Path | None = None,
+) -> Float[Tensor, "n d"]:
+    """f of whole photos in their order, on the CPU; `features` as in `tag_scores`."""
+    if features is not None:
+        return read_pooled(features, photos, "plain")
+    return plain_features(classifier, manifest, photos, context=context)
+
+
+@torch.no_grad()
+def _scored(classifier: Classifier, pooled: Float[Tensor, "n d"]) -> Logits:
+    return _on_cpu(classifier.eval().score(pooled.to(classifier.linear.weight.device)))
 
 
 def _maps(

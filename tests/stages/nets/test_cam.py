@@ -124,6 +124,27 @@ def test_competition_takes_from_the_weaker_class_only_weight() -> None:
     assert (rivals < plain).any()
 
 
+def test_a_class_whose_score_is_high_everywhere_leaves_places_to_others() -> None:
+    """What counts is by how much a place exceeds the class's usual score, not the score itself."""
+    net, photo = classifier(), photos(96, 96)
+    with torch.no_grad():
+        pooled = net.pooled(photo)
+        net.linear.weight[0], net.linear.weight[1] = 3 * pooled[0], pooled[0]
+
+    def wins() -> torch.Tensor:
+        first, second = CamMaker(net, scales=(1.0,), flip=False, competition=1.0)(photo, [[0, 1]])[
+            0
+        ]
+        return (3 * second > first)[second > 0]
+
+    assert not wins().any()
+    net.centre(pooled, torch.tensor([[True, True, False]]))
+    torch.testing.assert_close(net.usual(net.linear.weight)[:2], net.score(pooled).linear[0, 0, :2])
+    assert net.usual(net.linear.weight)[2] == 0  # no photo shows it
+    assert wins().any()
+    assert not wins().all()
+
+
 def test_no_hook_survives_and_no_gradient_is_kept() -> None:
     net = classifier()
     CamMaker(net, scales=(1.0,))(photos(32, 32), [[0]])
