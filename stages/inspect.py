@@ -17,16 +17,39 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, PositiveFloat
 
 from pipeline.context import Context
+from stages.crf.parameters import SetName
 
 if TYPE_CHECKING:
     from data.manifest import Manifest
+    from data.masks import MaskIndex
     from data.records import Photo
     from stages.quality.summary import Background
 
 VERSION = 1
+
+
+class Calibration(BaseModel, frozen=True, extra="forbid"):
+    """Settings of the sweep over how labels are made; all combinations, and those in force."""
+
+    photos: int = Field(
+        0,
+        ge=0,
+        description="photos, drawn by the seed, whose labels are made again at every setting; 0 "
+        "leaves the sweep out",
+    )
+    seed: int = Field(0, ge=0, description="of the drawn photos")
+    sets: tuple[SetName, ...] = Field(
+        ("irn_label", "psa_seam", "toco_pseudo"), description="named sets of the CRF's numbers"
+    )
+    powers: tuple[PositiveFloat, ...] = Field(
+        (0.5, 1.0, 1.5, 2.0, 3.0), description="exponents of the scores; the CRF gets weaker"
+    )
+    factors: tuple[PositiveFloat, ...] = Field(
+        (0.71, 1.0, 1.41), description="times the background score in force"
+    )
 
 
 class Config(BaseModel, frozen=True, extra="forbid"):
@@ -42,6 +65,9 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         ge=0,
         description="photos that every CRF engine labels again, to say how many pixels agree with "
         "the labels: some seconds each",
+    )
+    calibration: Calibration = Field(
+        Calibration(), description="a sweep over the CRF's strength and the background score"
     )
 
 
@@ -88,6 +114,8 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     }
     if config.engines:
         figures["crf_engines"] = _engines(config.engines, manifest, inputs, context)
+    if config.calibration.photos:
+        figures["calibration"] = _calibration(config.calibration, manifest, masks, inputs, context)
     write_lines(out / "photos.jsonl", summary.rows())
     with replacing(out / "quality.json") as path:
         path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
@@ -111,6 +139,22 @@ def _engines(
             for name, share in found["equal"].items()
         )
         context.note(f"pixels with the label of the run, {found['photos']} photos: {shares}")
+    return found
+
+
+def _calibration(
+    config: Calibration,
+    manifest: "Manifest",
+    masks: "MaskIndex",
+    inputs: Mapping[str, Path],
+    context: Context,
+) -> dict[str, Any] | None:
+    """The sweep over how labels are made; says its verdict in a line."""
+    from stages.quality.calibration import calibration
+
+    found = calibration(config, manifest, masks, inputs, workers=context.workers)
+    if found is not None:
+        context.note(f"settings of the labels, {found['photos']} photos: {found['verdict']}")
     return found
 
 

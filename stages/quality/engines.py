@@ -33,7 +33,7 @@ def engine_agreement(
         return None
     scores = next(inputs[name] for name in SCORES if name in inputs)
     shares = {
-        backend: _agreement(manifest, photos, scores, inputs["labels"], _recipe(card, backend))
+        backend: _agreement(manifest, photos, scores, inputs["labels"], recipe_of(card, backend))
         if _installed(backend)
         else None
         for backend in get_args(Backend)
@@ -52,7 +52,7 @@ def _installed(backend: Backend) -> bool:
     return available(backend)[0] == backend
 
 
-def _recipe(card: Mapping[str, Any], backend: Backend) -> Recipe:
+def recipe_of(card: Mapping[str, Any], backend: Backend) -> Recipe:
     """How the labels were made, as their card says, but exactly and by `backend`."""
     thresholds = Thresholds(
         card["threshold"], card["threshold_foreground"], card["threshold_background"]

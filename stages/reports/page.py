@@ -10,6 +10,7 @@ from data.files import replacing
 from data.manifest import Manifest
 from data.masks import MaskIndex
 from stages.reports.artifacts import Run
+from stages.reports.calibration import calibration_tables
 from stages.reports.card import make_card
 from stages.reports.figures import charts, confusions, headline, matrices
 from stages.reports.gallery import Group
@@ -77,6 +78,7 @@ def _facts(run: Run, manifest: Manifest, trusted: tuple[str, ...]) -> dict[str, 
         "problems": problem_rows(run),
         "classes": class_rows(run, manifest),
         "quality": run.json("inspect", "quality.json"),
+        "calibration": calibration_tables(run),
         "evaluate": run.json("evaluate", "scores.json"),
         "upper_bound": run.json("evaluate-masks", "scores.json"),
         "classify": run.json("classify", "scores.json"),
