@@ -84,15 +84,28 @@ class Features:
             self.context.listener.progress(len(self.known), len(photos), "photos looked at")
 
 
+def drawn(config: Config, photos: Sequence[Photo]) -> list[Photo]:
+    """At most `config.photos` of them, by the seed, in their order."""
+    if len(photos) <= config.photos:
+        return list(photos)
+    rng = np.random.default_rng(config.seed)
+    places = rng.choice(len(photos), config.photos, replace=False)
+    return [photos[place] for place in sorted(places.tolist())]
+
+
+def learnable(config: Config, photos: Sequence[Photo], labels: Path) -> bool:
+    """Whether any label of the photos that the seed draws tells two classes apart."""
+    return any(
+        len(target[target != UNKNOWN].unique()) > 1
+        for photo in drawn(config, photos)
+        for target in [cell_labels(labels / f"{photo.id}.png", photo)]
+    )
+
+
 def trained(config: Config, features: Features, *, labels: Path, out: Path) -> BoundaryNet:
     """The boundary network of the labels in `labels`, over the photos that the seed draws."""
-    photos = features.manifest.split("train")
-    if len(photos) > config.photos:
-        drawn = np.random.default_rng(config.seed).choice(len(photos), config.photos, replace=False)
-        photos = tuple(photos[place] for place in sorted(drawn.tolist()))
+    photos = drawn(config, features.manifest.split("train"))
     targets = [cell_labels(labels / f"{photo.id}.png", photo) for photo in photos]
-    if not any(len(target[target != UNKNOWN].unique()) > 1 for target in targets):
-        raise ValueError("no label shows two classes: no boundary to learn (--edges.kind image)")
     features.remember(photos)
     device = features.device
 

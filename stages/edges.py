@@ -6,7 +6,7 @@ Reads the artifacts of `index` (train photos), `classify` (its backbone, frozen)
 labels so far, without what they ignore); no mask is read. The network is told which of two places
 near each other have the same label; that a boundary lies somewhere between the others it finds out
 by itself. `--edges.kind image` learns nothing, reads `index` alone and takes changes of colour for
-boundaries. Writes
+boundaries; so does the other where no label shows two classes. Writes
 
 - model.safetensors, metrics.jsonl: the boundary network and its training;
 - <id>.png, a photo each: grey, 255 times the probability of a boundary, a quarter of its size.
@@ -71,7 +71,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
 
     Raises:
         FileNotFoundError: a photo or label is missing.
-        ValueError: one of them cannot be read, they do not fit, or no label tells anything apart.
+        ValueError: one of them cannot be read, or they do not fit.
     """
     from data.manifest import Manifest
 
@@ -94,11 +94,15 @@ def _learned(
     context: Context,
 ) -> Iterator[None]:
     """Train the boundary network where there is none, then write its map of every photo."""
-    from stages.edge_training import Features, trained, write_boundaries
+    from stages.edge_training import Features, learnable, trained, write_boundaries
     from stages.nets.boundary_net import load_boundary_net, save_boundary_net
     from stages.nets.classifier import load_backbone
     from stages.nets.device import pick_device
 
+    if not learnable(config, manifest.split("train"), inputs["labels"]):
+        context.note("no label shows two classes, so there is no boundary to learn: colours decide")
+        yield from _image(config, manifest, todo, inputs=inputs, out=out, context=context)
+        return
     backbone = load_backbone(inputs["classify"]).to(pick_device(context.device))
     features = Features(config, manifest, backbone, context)
     path = out / "model.safetensors"

@@ -18,7 +18,7 @@ from tests.program import Program, states
 
 TAGGED = (
     *("index", "graph", "features", "classify", "cams", "walk"),
-    *("labels-first", "rescore", "labels"),
+    *("labels-first", "rescore-first", "labels-second", "rescore", "edges", "spread", "labels"),
 )
 """What is made from photos and tags alone."""
 TINY = (
