@@ -102,8 +102,11 @@ def _json(path: Path, names: tuple[str, ...]) -> Named:
 
 def _csv(path: Path, names: tuple[str, ...]) -> Named:
     del names
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = [line for line in csv.reader(file) if line]
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = [line for line in csv.reader(file) if line]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no CSV ({error}): save it again as UTF-8") from None
     header = tuple(cell.strip() for cell in lines[0][1:]) if lines else ()
     if tuple(line[0].strip() for line in lines[1:]) != header or not header:
         raise ValueError(
@@ -119,13 +122,24 @@ def _safetensors(path: Path, names: tuple[str, ...]) -> Named:
     del names
     try:
         with safe_open(path, framework="numpy") as file:
-            own = (file.metadata() or {}).get("names")
+            own = _listed((file.metadata() or {}).get("names"))
             key = next((key for key in KEYS if key in file.keys()), None)  # noqa: SIM118
             if own is None or key is None:
                 raise _nameless(path)
-            return Named(tuple(json.loads(own)), file.get_tensor(key))
+            return Named(own, file.get_tensor(key))
     except SafetensorError as error:
         raise ValueError(f"{path} is no safetensors file ({error}): copy it again") from None
+    except TypeError as error:  # numpy has no bfloat16
+        raise ValueError(f"{path}: {error}; save the matrix as float32") from None
+
+
+def _listed(text: str | None) -> tuple[str, ...] | None:
+    """The names in a metadata entry; None where it is no JSON list."""
+    try:
+        found = json.loads(text or "")
+    except ValueError:
+        return None
+    return tuple(map(str, found)) if isinstance(found, list) else None
 
 
 def _nameless(path: Path) -> ValueError:

@@ -101,6 +101,21 @@ def test_files_without_names_or_form_say_what_is_needed(
         read_matrix(path, ("cat", "dog"))
 
 
+def test_a_file_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "latin.csv"
+    path.write_bytes(",chaise,\xe9toile\nchaise,0,1\n\xe9toile,1,0\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"latin\.csv is no CSV .* save it again as UTF-8"):
+        read_matrix(path, ("chaise", "\xe9toile"))
+
+
+@pytest.mark.parametrize("names", ["cat, dog", '{"cat": 0}'])
+def test_tensors_whose_names_are_no_list_are_named(names: str, tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    save_file({"matrix": np.eye(2)}, path, metadata={"names": names})
+    with pytest.raises(ValueError, match=r"m\.safetensors holds no matrix with the names"):
+        read_matrix(path, ("cat", "dog"))
+
+
 def test_no_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"graph\.matrix: there is no .*absent"):
         read_matrix(tmp_path / "absent.json", NAMES)
