@@ -139,7 +139,7 @@ class Config(BaseModel, frozen=True, extra="forbid"):
         listing = [self.matrix] if "matrix" in self.used() else []
         vectors = self.vectors
         texts = (".txt", ".vec", ".gz")  # every word of a language, in no order
-        if vectors is not None and not vectors.is_dir() and vectors.suffix not in texts:
+        if vectors is not None and not vectors.is_dir() and vectors.suffix.lower() not in texts:
             listing.append(vectors)
         return [path for path in listing if path is not None]
 
