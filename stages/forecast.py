@@ -115,14 +115,18 @@ def _cost(measured: Measured, config: Any, scale: Scale) -> Cost:
 
 def _steps(measured: Measured, config: Any, scale: Scale) -> list[tuple[float, float]]:
     """Of every training of the stage: its steps, and how much longer one is than as rehearsed."""
-    if measured.kind not in ("classify", "segment"):
+    if measured.kind not in ("classify", "edges", "segment"):
         return []
-    per_epoch = ceil(scale.count("train") / config.batch_size)
+    photos = scale.count("train")
+    if measured.kind == "edges":
+        photos = min(photos, config.photos)
+    per_epoch = ceil(photos / config.batch_size)
     rehearsed: Any = measured.config
     slower = config.batch_size / min(rehearsed.batch_size, _train(scale))
     epochs = [config.epochs]
     if measured.kind == "classify":
-        epochs = [config.epochs_head, config.epochs]
+        nodes = config.nodes.epochs if config.nodes.on and config.epochs_head else 0
+        epochs = [config.epochs_head, nodes, config.epochs, config.recam.epochs]
     return [(float(n * per_epoch), slower) for n in epochs if n]
 
 

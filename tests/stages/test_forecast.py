@@ -15,6 +15,7 @@ from knowledge.graph import ClassGraph
 from pipeline.graph import Stage
 from stages import rehearsal
 from stages.classify import Config as Classify
+from stages.edges import Config as Edges
 from stages.features import Config as Features
 from stages.forecast import Cost, forecast
 from stages.nets.backbone import Backbone
@@ -70,6 +71,27 @@ def test_trainings_are_scaled_by_their_steps_and_batches() -> None:
     found = seconds(Measured("classify", "classify", few, segments), config, manifest(160, 4))
     head, all_of_it = 25 * 10 * 0.01 * 4, 5 * 10 * 1.0 * 4  # steps, seconds, 4 times the photos
     assert found == pytest.approx(1 + 1.0 * 144 / 16 + head + all_of_it)
+
+
+def test_every_phase_of_a_classifier_has_its_own_passes() -> None:
+    nodes, recam = {"graph": "dynamic", "epochs": 6}, {"epochs": 4}
+    changes = {"epochs_head": 25, "epochs": 5, "batch_size": 16}
+    config = Classify.model_validate({**changes, "nodes": nodes, "recam": recam})
+    few = config.model_copy(update={"epochs_head": 4, "epochs": 2})
+    passes, waits = (4, 6, 2, 4), (0.001, 0.01, 1.0, 0.1)  # seconds a step: one a pass
+    segments = [
+        Segment("steps", n, 0.0, 0, n, n * each) for n, each in zip(passes, waits, strict=True)
+    ]
+    found = seconds(Measured("classify", "classify", few, segments), config, manifest(160, 4))
+    wanted = sum(n * 10 * each for n, each in zip((25, 6, 5, 4), waits, strict=True))
+    assert found == pytest.approx(wanted)
+
+
+def test_boundaries_are_learnt_from_so_many_photos_at_most() -> None:
+    config = Edges(kind="learned", epochs=2, photos=40, batch_size=8)
+    segments = [Segment("steps", 4, 0.0, 0, 4, 0.4)]
+    found = seconds(Measured("edges", "edges", config, segments), config, manifest(160, 4))
+    assert found == pytest.approx(2 * 5 * 0.1)
 
 
 def test_files_of_photos_are_scaled_and_models_are_not() -> None:
