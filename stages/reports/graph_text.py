@@ -52,12 +52,15 @@ def document(graph: ClassGraph) -> dict[str, Any]:
     shares = off_diagonal_share(graph.adjacency)
     effective = effective_neighbours(graph.adjacency.astype("float64"))
     edges = graph.strongest(len(graph.names) ** 2)
+    heard: dict[str, list[dict[str, Any]]] = {name: [] for name in graph.names}
+    for edge in edges:
+        heard[edge.receiver].append(_as_row(edge))
     rows: list[dict[str, Any]] = [
         {
             "name": name,
             "off_diagonal_share": round(float(share), 6),
             "effective_neighbours": round(float(count), 3),
-            "neighbours": [_as_row(edge) for edge in edges if edge.receiver == name],
+            "neighbours": heard[name],
         }
         for name, share, count in zip(graph.names, shares, effective, strict=True)
     ]
@@ -70,7 +73,7 @@ def document(graph: ClassGraph) -> dict[str, Any]:
         "tags": card.get("tags", {}),
         "edges": [_as_row(edge) for edge in edges],
         "classes": rows,
-        "without_neighbours": [row["name"] for row in rows if row not in connected],
+        "without_neighbours": [row["name"] for row in rows if not row["effective_neighbours"]],
         "off_diagonal_share": _mean([row["off_diagonal_share"] for row in connected]),
         "effective_neighbours": _mean([row["effective_neighbours"] for row in connected]),
         "agreement": card.get("figures", {}).get("agreement", {}),
