@@ -33,6 +33,7 @@ from benchmarks.graph_arms import ARMS, changed
 from pipeline import cli
 from pipeline.graph import Pipeline, Stage, unknown
 from pipeline.key import canonical, flattened
+from stages.commands.parser import at_least_one
 from stages.masks import beside
 from stages.recipes import RECIPES, Recipe
 
@@ -66,7 +67,9 @@ def main(argv: list[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
     parser.add_argument("--arms", default="*", help="names or patterns, a,b,nodes-*; default: all")
-    parser.add_argument("--seeds", type=int, default=3, help="counted on from --classify.seed")
+    parser.add_argument(
+        "--seeds", type=at_least_one, default=3, help="counted on from --classify.seed"
+    )
     parser.add_argument("--photos", type=int, help="score maps on so many photos (default: all)")
     parser.add_argument("--whole-split", action="store_true", help="as `inspect` chooses the score")
     parser.add_argument("--out", type=Path, help="write OUT.json and OUT.md too")

@@ -17,11 +17,10 @@ from pipeline.context import Context
 from stages.cams import Config as Cams
 
 if TYPE_CHECKING:
-    import torch
-
     from data.manifest import Manifest
     from data.masks import MaskIndex
     from data.records import Photo
+    from stages.nets.backbone import Backbone
     from stages.nets.cam import CamMaker
     from stages.nets.pooled import Images
     from stages.quality.raw_maps import MapScores, PhotoCounts
@@ -110,7 +109,8 @@ def _grouped(
             graph = ClassGraph.load(inputs[f"graph-{arm}-{seed}"])
             graph.check(names)
             classifier = load_classifier(inputs[f"classify-{arm}-{seed}"], graph)
-            key = (fingerprint(classifier.backbone), cams.scales, cams.flip)
+            read = tuple(classifier.widths)  # of the backbone's maps
+            key = (fingerprint(classifier.backbone), read, cams.scales, cams.flip)
             if key in groups:
                 classifier.backbone = groups[key][0].maker.classifier.backbone
             maker = CamMaker(
@@ -125,11 +125,11 @@ def _grouped(
     return list(groups.values())
 
 
-def fingerprint(network: "torch.nn.Module") -> str:
-    """A digest of all weights and buffers of a network."""
+def fingerprint(network: "Backbone") -> str:
+    """A digest of a backbone: how it is built (its stride is no weight), weights and buffers."""
     import hashlib
 
-    state = hashlib.sha256()
+    state = hashlib.sha256(json.dumps(network.description, sort_keys=True).encode())
     for name, value in network.state_dict().items():
         state.update(name.encode())
         state.update(value.contiguous().cpu().numpy().tobytes())
