@@ -200,7 +200,8 @@ def _boundaries(run: Run) -> Any:
     if "edges" not in run:
         return "none"
     config = run.config("edges")
-    learned = config.get("kind") == "learned"
+    # Where no label showed two classes there was nothing to learn, and colours decided.
+    learned = config.get("kind") == "learned" and bool(run.lines("edges", "metrics.jsonl"))
     return {
         "learnt from": "the labels so far without their ignored band" if learned else "nothing",
         **_chosen(config, *(("epochs", "scale", "levels", "radius") if learned else ("contrast",))),

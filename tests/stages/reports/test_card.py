@@ -146,6 +146,10 @@ def test_learned_boundaries_are_on_the_card(tiny_run) -> None:
     said = card["boundaries"].value
     assert (said["epochs"], said["radius"], said["walk"]) == (2, 5, {"steps": 4, "beta": 4.0})
     assert card["seeds"].value["edges"] == 7
+    (tiny_run.inputs["edges"] / "metrics.jsonl").unlink()
+    said = make_card(Run.of(tiny_run.inputs))["boundaries"].value
+    assert said["learnt from"] == "nothing"
+    assert "epochs" not in said
 
 
 def test_maps_of_tags_are_cut_at_the_score_of_raw_maps(tiny_run) -> None:
