@@ -51,6 +51,12 @@ def examine(root: Path, photo: str) -> Examination:
     except OSError as error:
         reason = f"{photo} cannot be read ({error.strerror}): check the file and its permissions"
         return Examination(photo, code="unreadable", reason=reason)
+    except MemoryError:
+        reason = f"{photo} does not fit into memory: shrink it, or lower --workers"
+        return Examination(photo, code="too-large", reason=reason)
+    except Exception as error:  # one photo must not end the examination of all others
+        reason = f"{photo} cannot be decoded ({type(error).__name__}: {error}): export it again"
+        return Examination(photo, code="damaged", reason=reason)
     return Examination(photo, found.size, found.sha256, found.converted)
 
 

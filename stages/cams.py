@@ -56,12 +56,15 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     from stages.nets.cam import CamMaker
     from stages.nets.classifier import load_classifier
     from stages.nets.device import pick_device
+    from stages.nets.resize import said_of_large
 
     manifest = Manifest.of(inputs, context.places)
     mine = context.mine(manifest.split("train"))
     todo = [photo for photo in mine if not (out / f"{photo.id}.npz").exists()]
     if not todo:
         return
+    if said := said_of_large(todo):
+        context.note(said)
     graph = ClassGraph.load(inputs["graph"])
     graph.check(manifest.classes.names)
     make = CamMaker(

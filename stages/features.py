@@ -105,6 +105,7 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     from stages.nets.classifier import Classifier
     from stages.nets.device import pick_device
     from stages.nets.pooled import Views, file_of, pooled_views, write_pooled
+    from stages.nets.resize import said_of_large
     from stages.nets.weights import check_supervision
 
     manifest = Manifest.of(inputs, context.places)
@@ -120,6 +121,8 @@ def run(config: Config, inputs: Mapping[str, Path], out: Path, context: Context)
     done = total - sum(len(photos) for photos, _ in left)
     if done == total:
         return
+    if said := said_of_large([photo for photos, _ in left for photo in photos]):
+        context.note(said)
     if config.weights_seed is not None:
         torch.manual_seed(config.weights_seed)
     backbone = initial_backbone(config)

@@ -13,7 +13,7 @@ from stages.nets.backbone import Backbone
 from stages.nets.classifier import Classifier, Mapped
 from stages.nets.folded import folded
 from stages.nets.node_branch import attention
-from stages.nets.resize import resized
+from stages.nets.resize import as_seen
 
 GRID = 4
 """Photo pixels per cell of the finished maps, along each axis."""
@@ -86,10 +86,12 @@ class CamMaker:
     ) -> Iterator[tuple[tuple[int, int], Float32[Tensor, "_v d _h _w"]]]:
         """(height, width) of the photos at each scale, with features of them and of their mirrors.
 
+        Photos of more than `SEEN` pixels are seen smaller (`stages.nets.resize.seen_at`).
+
         They depend on the backbone alone: makers that share it make maps of the same features.
         """
         for scale in self.scales:
-            scaled = resized(images, scale)
+            scaled = as_seen(images, scale)
             views = torch.cat([scaled, scaled.flip(-1)]) if self.flip else scaled
             yield (scaled.shape[-2], scaled.shape[-1]), self._features(views)
 

@@ -23,7 +23,7 @@ from pipeline.context import Context
 from stages.nets.classifier import Classifier
 from stages.nets.device import autocast
 from stages.nets.node_branch import gathered
-from stages.nets.resize import resized
+from stages.nets.resize import as_seen
 from stages.nets.streams import in_streams
 
 PIXELS = {"cpu": 1 << 18, "cuda": 1 << 22}
@@ -107,7 +107,7 @@ def pooled_views(
     """f of every photo as it is, and of its `views`, on the CPU; in order of the photos' sizes.
 
     The dictionary holds "plain" (d), "views" (v d) where there are any, and "maps" (v d h w,
-    float16) where asked for.
+    float16) where asked for. Photos of more than `SEEN` pixels are seen smaller.
 
     Raises ValueError, naming the file, where a photo no longer has the size that the index says.
     """
@@ -125,15 +125,15 @@ def pooled_views(
                 maps.append(features.float().clamp(-HALF, HALF).to("cpu", torch.float16))
             return classifier.pool(features).detach().cpu()
 
-        sized = {scale: resized(images, scale) for scale in views.scales}
+        sized = {scale: as_seen(images, scale) for scale in views.scales}
         kept = {scale: views.maps and scale == 1.0 for scale in sized}
         found = [look(image, kept[scale]) for scale, image in sized.items()]
         own = list(sized).index(1.0) if 1.0 in sized else None
-        plain = look(images, views.maps) if own is None else found[own]
+        plain = look(as_seen(images, 1.0), views.maps) if own is None else found[own]
         if views.flip:
             found += [look(image.flip(-1), kept[scale]) for scale, image in sized.items()]
         if views.flip and views.maps and own is None:
-            look(images.flip(-1), True)
+            look(as_seen(images, 1.0).flip(-1), True)
         made = {"plain": plain}
         made |= {"views": torch.stack(found, dim=1)} if found else {}
         made |= {"maps": torch.stack(maps, dim=1)} if maps else {}

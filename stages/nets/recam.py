@@ -15,6 +15,7 @@ from pipeline.context import Context
 from stages.nets.classifier import Classifier
 from stages.nets.device import autocast
 from stages.nets.pooled import photo_batches
+from stages.nets.resize import as_seen
 from stages.nets.streams import in_streams
 
 
@@ -42,7 +43,7 @@ def class_features(
 
     @torch.no_grad()
     def pooled(given: tuple[list[Photo], Tensor]) -> list[tuple[str, Tensor]]:
-        batch, images = given[0], given[1].to(device)
+        batch, images = given[0], as_seen(given[1].to(device), 1.0)
         with autocast(context.precision, device):
             views = [classifier.features(view).float() for view in (images, images.flip(-1))]
         weights = classifier.class_weights("linear")

@@ -16,6 +16,7 @@ from stages.average_precision import mean_over_classes, per_class
 from stages.nets.classifier import Classifier
 from stages.nets.device import autocast
 from stages.nets.pooled import file_of, photo_batches, plain_features, read_kept, read_pooled
+from stages.nets.resize import as_seen
 from stages.nets.tag_loss import Logits, Scored
 
 
@@ -141,7 +142,7 @@ def _maps(
     device = classifier.linear.weight.device
     for batch, images in photo_batches(manifest, photos, device=device, workers=context.workers):
         with autocast(context.precision, device):
-            maps = classifier.features(images.to(device)).float()
+            maps = classifier.features(as_seen(images.to(device), 1.0)).float()
         yield from zip(batch, maps.split(1), strict=True)
 
 

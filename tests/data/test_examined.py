@@ -2,7 +2,10 @@
 
 from pathlib import Path
 
-from data.examined import CONVERSIONS, Examination, examine, keep, kept
+import pytest
+from PIL import JpegImagePlugin
+
+from data.examined import CONVERSIONS, Examination, examine, examine_several, keep, kept
 from data.photos import CONVERTED
 from tests.datasets import write_photo
 
@@ -25,6 +28,29 @@ def test_outcomes_name_files_below_the_root_only(tmp_path: Path) -> None:
         (problem,) = outcome.problems("b")
         assert not problem.used
     assert codes == ["empty", "unreadable", "unreadable", "outside"]
+
+
+@pytest.mark.parametrize(
+    ("surprise", "code", "way_out"),
+    [(MemoryError(), "too-large", "shrink it"), (RuntimeError("no"), "damaged", "export it")],
+)
+def test_a_surprise_in_one_photo_is_that_photos_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, surprise: Exception, code: str, way_out: str
+) -> None:
+    write_photo(tmp_path / "a.jpg")
+    write_photo(tmp_path / "b.jpg", size=(200, 200))
+    load = JpegImagePlugin.JpegImageFile.load
+
+    def failing(image: JpegImagePlugin.JpegImageFile) -> object:
+        if image.size == (200, 200):
+            raise surprise
+        return load(image)
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", failing)
+    good, bad = examine_several(tmp_path, ("a.jpg", "b.jpg"))
+    assert (good.code, bad.code) == ("", code)
+    assert bad.reason.startswith("b.jpg ")
+    assert way_out in bad.reason
 
 
 def test_a_killed_run_keeps_its_whole_lines(tmp_path: Path) -> None:
