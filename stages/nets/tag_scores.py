@@ -41,19 +41,19 @@ def tag_scores(
 
     photos = manifest.split("train")
     kept = features if photos else None
-    train = whole_features(classifier, manifest, photos, context=context, features=kept)
-    classifier.centre(train, torch.from_numpy(manifest.tag_matrix(photos)))
+    pooled = whole_features(classifier, manifest, photos, context=context, features=kept)
+    classifier.centre(pooled, torch.from_numpy(manifest.tag_matrix(photos)))
 
-    def scored(photos: Sequence[Photo], pooled: Tensor | None) -> Logits:
-        if pooled is not None and classifier.nodes is None:
-            return _scored(classifier, pooled)
+    def scored(photos: Sequence[Photo], known: Tensor | None) -> Logits:
+        if known is not None and classifier.nodes is None:
+            return _scored(classifier, known)
         kept = features if photos else None
         return tag_logits(classifier, manifest, photos, context=context, features=kept)
 
-    known: dict[Split, Tensor | None] = {"val": None, "train": train}
+    splits: dict[Split, Tensor | None] = {"val": None, "train": pooled}
     found = {
-        name: _split(manifest, name, branches, partial(scored, pooled=pooled))
-        for name, pooled in known.items()
+        name: _split(manifest, name, branches, partial(scored, known=known))
+        for name, known in splits.items()
     }
     names = manifest.classes.names
     val, train = found["val"], found["train"]
