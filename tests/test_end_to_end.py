@@ -25,11 +25,11 @@ TIMED = ("evaluate", "evaluate-masks", "report")
 
 KILLED = """
 import os, signal, sys
-import run_pipeline, stages.classify
+import run_pipeline, stages.classify_training
 
 folder, name, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
 del sys.argv[1:4]
-stages.classify.CHECKPOINT_SECONDS = 0.0  # after every step: this training is over in a second
+stages.classify_training.CHECKPOINT_SECONDS = 0.0  # after every step: this training is over in a second
 
 def die(event, args):
     global left

@@ -5,6 +5,7 @@ Every stage notes what it computes in `log.txt`, outside the artifacts, so that 
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -114,6 +115,7 @@ class Toy:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_interruptible,
         )
 
     def run(self, *flags: str, code: int = 0, **extra: str) -> "Outcome":
@@ -166,6 +168,11 @@ class Outcome:
     @property
     def cams(self) -> list[int]:
         return [int(line.split()[1]) for line in self.computed if line.startswith("cam ")]
+
+
+def _interruptible() -> None:
+    """Hear Ctrl-C even where the tests run in the background of a shell, which ignores it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
