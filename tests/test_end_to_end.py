@@ -29,7 +29,8 @@ import run_pipeline, stages.classify_training
 
 folder, name, left = sys.argv[1], sys.argv[2], int(sys.argv[3])
 del sys.argv[1:4]
-stages.classify_training.CHECKPOINT_SECONDS = 0.0  # after every step: this training is over in a second
+# After every step: this training is over in a second.
+stages.classify_training.CHECKPOINT_SECONDS = 0.0
 
 def die(event, args):
     global left
